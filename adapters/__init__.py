@@ -1,0 +1,1 @@
+"""What a platform can show and say: events become `Inbound`, answers become a `LiveMessage`. No retrieval, no LLM."""

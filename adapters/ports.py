@@ -1,0 +1,101 @@
+"""The seam between the process and its platforms.
+
+`bot/turn.py` drives a `LiveMessage` the same way on every platform: `status`, then `append` as text arrives, then
+one of `finish`. Each platform decides how much of that it can show, and reports what the person actually saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Platform = Literal["telegram", "slack", "web", "api", "console"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """One thing somebody said to us, whatever the platform."""
+
+    platform: Platform
+    conversation: str
+    """The platform's own id of the place and thread, e.g. `123` or `-100123/7` (chat/topic). Never logged as it is."""
+    sender: str
+    """The platform's own id of the person, e.g. `123`. Never logged as it is."""
+    text: str
+    event_id: str
+    """The platform's id of the delivery; the same event delivered twice has the same id."""
+    received_at: float
+    """`time.monotonic()` when it reached us."""
+    place: str = ""
+    """The most specific name that `GRAPEVINE_ACCESS` may use, e.g. the chat's or the channel's id."""
+    language_hint: str | None = None
+    """The language of the person's interface, if the platform tells."""
+    is_private: bool = True
+    """A direct chat with one person."""
+    reply_to: str | None = None
+    """The platform's id of the message to answer to, if that is worth showing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceLink:
+    """A source as a reader sees it below an answer."""
+
+    n: int
+    title: str
+    passage_id: str
+    url: str | None = None
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """The complete last state of a message."""
+
+    text: str
+    """Markdown, whole: it replaces everything appended before."""
+    sources: tuple[SourceLink, ...] = ()
+    note: str | None = None
+    """A visible mark below the text, e.g. `⚠ Incomplete`."""
+    can_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What the person actually saw, measured at the platform's acknowledgements."""
+
+    first_visible_at: float | None
+    """`time.monotonic()` of the acknowledgement that carried the first answer text; None if nothing was shown."""
+    lag_ms: float | None
+    """Screen lag: mean over the answer's characters of (acknowledged on the screen - arrived), in milliseconds."""
+    edits: int = 0
+    throttled: int = 0
+    parts: int = 1
+    is_gone: bool = False
+    """The message, the chat or the reader is not there any more."""
+
+
+class LiveMessage(Protocol):
+    """One answer being shown. Used by one turn; `append` never blocks and never raises."""
+
+    def status(self, text: str) -> None:
+        """Show that work goes on, where the platform has a place for that which costs no edit."""
+        ...
+
+    def offer_sources(self, sources: tuple[SourceLink, ...]) -> None:
+        """The sources the answer is being written from, where the platform can show them at once."""
+        ...
+
+    def append(self, text: str) -> None:
+        """More of the answer. The platform shows it when it can; the newest text wins."""
+        ...
+
+    async def finish(self, final: Final) -> Delivery:
+        """Show `final` exactly once, wait until the platform has acknowledged it, and report.
+
+        Never raises for what a platform does; a message that is gone is a `Delivery` with `is_gone`.
+        """
+        ...
+
+    async def wait_gone(self) -> None:
+        """Return once nobody can see this message any more (tab closed, message deleted, bot blocked)."""
+        ...

@@ -1,0 +1,1 @@
+"""Deadlines now; breakers and bulkheads as they come."""
