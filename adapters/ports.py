@@ -43,6 +43,10 @@ class SourceLink:
     n: int
     title: str
     passage_id: str
+    document: str
+    collection: str
+    excerpt: str = ""
+    """The passage's text, for platforms that can open it in place."""
     url: str | None = None
     page: int | None = None
 

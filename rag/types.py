@@ -56,7 +56,7 @@ class Passage:
     score: float
     """Higher is better; comparable only within one result."""
     why: tuple[str, ...] = ()
-    """What found it, most important first: `words`, `meaning`, `title`, `link: <title of the document that names it>`."""
+    """What found it, most important first: `words`, `meaning`, `title`, `link: <title of the naming document>`."""
     heading: str = ""
     """The path of headings above the text, joined with ` > `."""
     page: int | None = None
