@@ -1,0 +1,309 @@
+"""One question, start to finish: the engine's events into a live message, and one line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+import structlog
+
+from adapters.ports import Delivery, Final, Inbound, LiveMessage, SourceLink
+from bot.smalltalk import SmallTalk
+from bot.telemetry.line import TurnLine, TurnLog, conversation_hash, stage_timings
+from bot.words import word
+from rag.generate.phrases import failure_text, incomplete_mark
+from rag.language import detect
+from rag.resilience.deadline import Deadline
+from rag.types import (
+    AnswerEvent,
+    Audience,
+    CacheHit,
+    Citation,
+    Delta,
+    Done,
+    Exchange,
+    Failed,
+    Outcome,
+    Passage,
+    Question,
+    Sources,
+    Status,
+    Timings,
+    Usage,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Answers(Protocol):
+    """What a turn needs of the engine."""
+
+    def answer(self, question: Question) -> AsyncIterator[AnswerEvent]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnResult:
+    """What came of a turn, for callers that answer a request with it."""
+
+    trace_id: str
+    outcome: Outcome
+    answer: str
+    """Markdown, as shown."""
+    cache: CacheHit
+    citations: tuple[Citation, ...]
+    timings: Mapping[str, float | None]
+    """The `*_ms` fields of the log line."""
+    error: str | None
+    """A short code (`model_unavailable`, ...) where something went wrong."""
+    language: str
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """What a turn has gathered so far; survives the cancellation of the task that gathers it."""
+
+    language: str
+    shown: str = ""
+    passages: tuple[Passage, ...] = ()
+    end: Done | Failed | None = None
+    queue_ms: float | None = None
+    trouble: str | None = None
+    cited: tuple[Citation, ...] = field(default_factory=tuple)
+
+
+class Turns:
+    """Runs turns. Knows neither which platform it serves nor how an answer is found."""
+
+    def __init__(
+        self,
+        *,
+        engine: Answers,
+        small_talk: SmallTalk,
+        write: TurnLog,
+        hash_key: bytes,
+        deadline_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        breaker_state: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._engine = engine
+        self._small_talk = small_talk
+        self._write = write
+        self._hash_key = hash_key
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._breaker_state = breaker_state
+
+    async def run(
+        self,
+        inbound: Inbound,
+        live: LiveMessage,
+        *,
+        collections: frozenset[str],
+        stop: asyncio.Event | None = None,
+        history: tuple[Exchange, ...] = (),
+        trace_id: str | None = None,
+    ) -> TurnResult:
+        """Answer `inbound` in `live` from the permitted `collections`.
+
+        Setting `stop` ends the answer and keeps what was shown; a message that nobody can see any more ends it too.
+        Never raises for what the engine or the platform does; cancellation passes through.
+        """
+        started = self._clock()
+        trace_id = trace_id or new_trace_id()
+        progress = _Progress(language=detect(inbound.text) or inbound.language_hint or "en")
+        progress.queue_ms = (started - inbound.received_at) * 1000
+        question = Question(
+            text=inbound.text,
+            audience=Audience(collections=collections),
+            deadline=Deadline(inbound.received_at + self._deadline_s),
+            language=progress.language,
+            history=history,
+        )
+        outcome = await self._race(question, live, progress, stop, trace_id)
+        delivery = await live.finish(self._final(outcome, progress))
+        if delivery.is_gone and outcome in {"answered", "incomplete"} and delivery.first_visible_at is None:
+            outcome = "gone"
+        line = self._line(inbound, collections, trace_id, outcome, progress, delivery)
+        self._write(line)
+        return TurnResult(
+            trace_id=trace_id,
+            outcome=outcome,
+            answer=self._text(outcome, progress),
+            cache=line.cache,
+            citations=progress.cited,
+            timings=stage_timings(line),
+            error=line.error,
+            language=progress.language,
+        )
+
+    async def _race(
+        self, question: Question, live: LiveMessage, progress: _Progress, stop: asyncio.Event | None, trace_id: str
+    ) -> Outcome:
+        """Drive the engine until it ends, somebody says stop, or nobody is there to read any more."""
+        drive = asyncio.create_task(self._drive(question, live, progress, trace_id))
+        gone = asyncio.create_task(live.wait_gone())
+        stopped = asyncio.create_task(stop.wait()) if stop else None
+        waits = {task for task in (drive, gone, stopped) if task is not None}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if drive.done():
+                return drive.result()
+            return "stopped" if stopped is not None and stopped.done() else "gone"
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _drive(self, question: Question, live: LiveMessage, progress: _Progress, trace_id: str) -> Outcome:
+        if reply := self._small_talk.reply(question.text, progress.language):
+            progress.shown = reply
+            live.append(reply)
+            return "smalltalk"
+        try:
+            # aclosing: a stop must end the model call now, not when the garbage collector finds the generator.
+            async with aclosing(self._engine.answer(question)) as events:  # type: ignore[type-var]  # an async generator by contract
+                async for event in events:
+                    self._apply(event, live, progress)
+        except Exception as error:  # noqa: BLE001 - one of the three edges that must not die
+            # Only the type: a message may hold the question.
+            log.error("turn_failed", trace_id=trace_id, error=type(error).__name__, exc_info=error)
+            progress.trouble = "internal"
+            return "incomplete" if progress.shown else "failed"
+        match progress.end:
+            case Done(outcome=outcome):
+                return outcome
+            case Failed():
+                return "failed"
+            case None:
+                progress.trouble = "internal"
+                return "incomplete" if progress.shown else "failed"
+
+    def _apply(self, event: AnswerEvent, live: LiveMessage, progress: _Progress) -> None:
+        match event:
+            case Status(key=key):
+                live.status(word(key, progress.language))
+            case Sources(passages=passages):
+                progress.passages = passages
+                live.offer_sources(tuple(_link(n, passage) for n, passage in enumerate(passages, 1)))
+            case Delta(text=text):
+                progress.shown += text
+                live.append(text)
+            case Done():
+                progress.end = event
+                progress.cited = event.citations
+                progress.shown = event.answer or progress.shown
+            case Failed(code=code, cause=cause):
+                progress.end = event
+                log.warning("answer_failed", code=code, cause=cause)
+
+    def _final(self, outcome: Outcome, progress: _Progress) -> Final:
+        by_id = {passage.passage_id: passage for passage in progress.passages}
+        sources = tuple(
+            _link(citation.n, by_id[citation.passage_id])
+            if citation.passage_id in by_id
+            else _bare_link(citation)
+            for citation in progress.cited
+        )
+        note = None
+        if outcome == "incomplete":
+            note = incomplete_mark(progress.language)
+        elif outcome == "stopped":
+            note = word("stopped", progress.language)
+        return Final(
+            text=self._text(outcome, progress),
+            sources=sources,
+            note=note,
+            can_retry=outcome in {"incomplete", "failed"},
+        )
+
+    def _text(self, outcome: Outcome, progress: _Progress) -> str:
+        if outcome == "failed":
+            code = progress.end.code if isinstance(progress.end, Failed) else "internal"
+            return failure_text(code, progress.language)
+        return progress.shown
+
+    def _line(
+        self,
+        inbound: Inbound,
+        collections: frozenset[str],
+        trace_id: str,
+        outcome: Outcome,
+        progress: _Progress,
+        delivery: Delivery,
+    ) -> TurnLine:
+        end = progress.end
+        done = end if isinstance(end, Done) else None
+        timings = end.timings if end else Timings()
+        usage = end.usage if end else Usage()
+        error = progress.trouble or (end.code if isinstance(end, Failed) else done.error if done else None)
+        first = delivery.first_visible_at
+        return TurnLine(
+            ts=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            trace_id=trace_id,
+            platform=inbound.platform,
+            conversation=conversation_hash(self._hash_key, inbound.platform, inbound.conversation),
+            collections=tuple(sorted(collections)),
+            outcome=outcome,
+            error=error,
+            cache=done.cache if done else "none",
+            similarity=done.similarity if done else None,
+            queue_ms=progress.queue_ms,
+            rewrite_ms=timings.rewrite_ms,
+            embed_ms=timings.embed_ms,
+            retrieve_ms=timings.retrieve_ms,
+            pool_wait_ms=timings.pool_wait_ms,
+            llm_first_token_ms=timings.llm_first_token_ms,
+            first_visible_ms=None if first is None else (first - inbound.received_at) * 1000,
+            lag_ms=delivery.lag_ms,
+            total_ms=(self._clock() - inbound.received_at) * 1000,
+            edits=delivery.edits,
+            throttled=delivery.throttled,
+            parts=delivery.parts,
+            llm_calls=usage.llm_calls,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost=usage.cost,
+            passages=len(progress.passages) or (done.passages if done else 0),
+            cited=len(progress.cited),
+            retries=usage.retries,
+            hedged=usage.hedged,
+            breaker=self._breaker_state(),
+            model=usage.model,
+            epoch=done.epoch if done else None,
+        )
+
+
+def new_trace_id() -> str:
+    """Sixteen random hex digits."""
+    return secrets.token_hex(8)
+
+
+def _link(n: int, passage: Passage) -> SourceLink:
+    return SourceLink(
+        n=n,
+        title=passage.title,
+        passage_id=passage.passage_id,
+        document=passage.document,
+        collection=passage.collection,
+        excerpt=passage.text,
+        url=passage.url,
+        page=passage.page,
+    )
+
+
+def _bare_link(citation: Citation) -> SourceLink:
+    return SourceLink(
+        n=citation.n,
+        title=citation.title,
+        passage_id=citation.passage_id,
+        document=citation.document,
+        collection=citation.collection,
+        url=citation.url,
+        page=citation.page,
+    )
