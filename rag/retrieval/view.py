@@ -3,7 +3,7 @@
 A view answers as if only the permitted collections existed: document frequencies, averages and degrees are taken
 over them alone. Chunks are numbered 0..n-1 (*rows*) and documents 0..m-1 within one view; the numbers mean nothing
 outside it. A document's rows are contiguous and in order. Everything is synchronous and safe to call from a thread;
-nothing here waits for a network (a store behind one builds `Candidates` in a single query instead, see `gather.py`).
+nothing here waits for a network (a store behind one builds `Candidates` in a single query instead).
 """
 
 from __future__ import annotations
@@ -132,8 +132,10 @@ class View(Protocol):
         ...
 
     def links_from(self, documents: Sequence[int], *, limit: int) -> list[Link]:
-        """Sentences of these documents that name other documents (one link per sentence and target), at most
-        `limit` per source document; keys of the lowest degree first, explicit links before all."""
+        """Sentences of these documents that name other documents, one link per sentence and target.
+
+        At most `limit` per source document; explicit links first, then keys of the lowest degree.
+        """
         ...
 
     def links_to(self, documents: Sequence[int], *, limit: int) -> list[Link]:
@@ -141,9 +143,10 @@ class View(Protocol):
         ...
 
     def shared_names(self, documents: Sequence[int], *, degree: tuple[int, int], limit: int) -> list[Link]:
-        """Names (not `@`) in sentences of these documents that are held by between degree[0] and degree[1]
-        documents, joined with the sentences of the others that hold them; rarest first, at most `limit` per
-        source document."""
+        """Names (not `@`) in sentences of these documents, joined with the sentences of others that hold them.
+
+        Only names held by degree[0] to degree[1] documents; rarest first, at most `limit` per source document.
+        """
         ...
 
     def infos(self, rows: Sequence[int]) -> list[ChunkInfo]:
