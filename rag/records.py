@@ -4,17 +4,19 @@ Nothing here refers to another document by identity. Bridges between documents a
 carries the keys of everything it names, a document carries the keys it answers to, and a store joins the two when
 it is asked, over the collections that the asker may read. So the order of ingest does not matter, a deleted
 document takes its bridges along, and a forbidden one never had any.
+
+Sentences and chunks are named tuples, not dataclasses: they cross a process boundary by the thousand, and a frozen
+slotted dataclass pickles some ten times slower.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rag.types import Language
+if TYPE_CHECKING:  # parsing processes import this module: nothing heavy comes along
+    from rag.types import Language
 
 Key = str
 """What a thing is called, reduced until two spellings of it are equal.
@@ -27,8 +29,7 @@ Terms = tuple[tuple[str, int], ...]
 """Index terms of a text with their counts, in order of first appearance, each term once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sentence:
+class Sentence(NamedTuple):
     """A sentence of a chunk (or a table row, a list item, a turn of a chat): the unit that is scored."""
 
     start: int
@@ -39,8 +40,7 @@ class Sentence:
     """Everything it names, each once: names, codes, quoted titles, link targets. Bounded by the extractor."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A piece of a document that is found, embedded and shown as a whole."""
 
     ordinal: int
@@ -62,7 +62,7 @@ class Chunk:
     embedding_text: str
     """What the embedder sees: the text, with the title and heading before it where they say something."""
     digest: str
-    """Hash of everything the vectors depend on: equal digests may share vectors."""
+    """Hash of everything its vectors depend on: chunks of equal digest may share them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,8 @@ class Document:
     source: str
     """Where it was fed from (a folder, an upload): `--sync` removes only within one source."""
     id: str
+    file: str
+    """The file it came from, relative to the source; several documents may share one (jsonl, csv)."""
     title: str
     url: str | None
     valid_from: date | None
@@ -90,13 +92,3 @@ class Document:
     title_terms: tuple[str, ...]
     """Folded, stemmed index terms of the title."""
     chunks: tuple[Chunk, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkVectors:
-    """The vectors of one chunk; they may arrive after its text."""
-
-    chunk: NDArray[np.float32]
-    """Shape (dimensions,), unit length."""
-    sentences: NDArray[np.float32]
-    """Shape (number of sentences, dimensions), rows of unit length. A store may keep them in eight bits."""
