@@ -12,34 +12,33 @@ from rag.types import Language
 
 Kind = Literal["greeting", "thanks", "person"]
 
+_VI_YOU = r"(?:ban|em|anh|chi|shop|ad|admin|bot)"
+_EN_PERSON = r"(?:real |live )?(?:person|human|agent|operator|someone|representative|staff)"
+_EN_ASK = r"(?:can|could|may) i |i (?:want|need|would like|d like) to |please |let me "
+_VI_ASK = r"(?:gap truc tiep|gap|noi chuyen|chat|ket noi)(?: voi)?"
+_VI_PERSON = r"(?:nhan vien|tu van vien|nguoi that|tong dai vien|tong dai|nguoi ho tro)"
+
 # Whole messages only: "hello, how much is the theft cover?" is a question, not a greeting.
-_PATTERNS: tuple[tuple[Kind, Language, re.Pattern[str]], ...] = tuple(
-    (kind, language, re.compile(rf"(?:{pattern})", re.IGNORECASE))
-    for kind, language, pattern in (
-        ("greeting", "en", r"(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|day))(?: (?:there|all|everyone))?"),
-        (
-            "greeting",
-            "vi",
-            r"(?:xin )?chao(?: (?:ban|em|anh|chi|shop|ad|admin|bot|moi nguoi|buoi (?:sang|trua|chieu|toi)))*(?: (?:a|nhe|oi))?"
-            r"|alo|(?:hi|hello|hey) (?:ban|em|anh|chi|shop|ad|admin)",
-        ),
-        ("thanks", "en", r"(?:many )?(?:thanks?|thx|ty|cheers)(?: you)?(?: (?:so|very) much| a lot)?(?: (?:bye|goodbye))?"),
-        ("thanks", "vi", r"(?:da )?(?:xin )?(?:cam on|cam on nhieu|thank|tks)(?: (?:ban|em|anh|chi|shop|ad|admin|nhieu|rat))*(?: (?:a|nhe|nha))?"),
-        (
-            "person",
-            "en",
-            r"(?:(?:can|could|may) i |i (?:want|need|would like|d like) to |please |let me )?(?:talk|speak|chat)(?: with| to)? "
-            r"(?:a |an |the |some )?(?:real |live )?(?:person|human|agent|operator|someone|representative|staff)(?: please)?"
-            r"|(?:a |an )?(?:real |live )?(?:person|human|agent|operator)(?: please)?",
-        ),
-        (
-            "person",
-            "vi",
-            r"(?:(?:cho )?(?:toi|em|minh|anh|chi) )?(?:muon |can |xin )?(?:duoc )?(?:gap|noi chuyen|noi chuyen voi|gap truc tiep|chat voi|ket noi)"
-            r"(?: voi)? (?:nhan vien|tu van vien|nguoi that|tong dai vien|tong dai|nguoi ho tro)(?: (?:a|nhe|di|giup toi|voi))*",
-        ),
-    )
+_SOURCES: tuple[tuple[Kind, Language, str], ...] = (
+    ("greeting", "en", r"(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|day))(?: (?:there|all|everyone))?"),
+    ("greeting", "vi", rf"(?:xin )?chao(?: (?:{_VI_YOU}|moi nguoi|buoi (?:sang|trua|chieu|toi)))*(?: (?:a|nhe|oi))?"),
+    ("greeting", "vi", rf"alo|(?:hi|hello|hey) {_VI_YOU}"),
+    ("thanks", "en", r"(?:many )?(?:thanks?|thx|ty|cheers)(?: you)?(?: (?:so|very) much| a lot)?(?: (?:bye|goodbye))?"),
+    ("thanks", "vi", rf"(?:da )?(?:xin )?(?:cam on|thank|tks)(?: (?:{_VI_YOU}|nhieu|rat))*(?: (?:a|nhe|nha))?"),
+    (
+        "person",
+        "en",
+        rf"(?:{_EN_ASK})?(?:talk|speak|chat)(?: with| to)? (?:a |an |the |some )?{_EN_PERSON}(?: please)?",
+    ),
+    ("person", "en", r"(?:a |an )?(?:real |live )?(?:person|human|agent|operator)(?: please)?"),
+    (
+        "person",
+        "vi",
+        rf"(?:(?:cho )?(?:toi|em|minh|anh|chi) )?(?:(?:muon|can|xin) )?(?:duoc )?{_VI_ASK} {_VI_PERSON}"
+        r"(?: (?:a|nhe|di|giup toi|voi))*",
+    ),
 )
+_PATTERNS = tuple((kind, language, re.compile(pattern)) for kind, language, pattern in _SOURCES)
 
 # Longer messages carry a question even when they begin politely.
 _MOST_WORDS = 9
@@ -65,8 +64,8 @@ class SmallTalk:
 
     contact: str | None = None
 
-    def reply(self, text: str, language: Language | None = None) -> str | None:
-        """The fixed reply, or None if the text is not small talk. Its own language decides, not `language`."""
+    def reply(self, text: str) -> str | None:
+        """The fixed reply in the language of the text, or None if the text is not small talk."""
         found = classify(text)
         if found is None:
             return None

@@ -161,7 +161,7 @@ class Turns:
             await asyncio.gather(*waits, return_exceptions=True)
 
     async def _drive(self, question: Question, live: LiveMessage, progress: _Progress, trace_id: str) -> Outcome:
-        if reply := self._small_talk.reply(question.text, progress.language):
+        if reply := self._small_talk.reply(question.text):
             progress.shown = reply
             live.append(reply)
             return "smalltalk"
@@ -170,9 +170,8 @@ class Turns:
             async with aclosing(self._engine.answer(question)) as events:  # type: ignore[type-var]  # an async generator by contract
                 async for event in events:
                     self._apply(event, live, progress)
-        except Exception as error:  # noqa: BLE001 - one of the three edges that must not die
-            # Only the type: a message may hold the question.
-            log.error("turn_failed", trace_id=trace_id, error=type(error).__name__, exc_info=error)
+        except Exception:  # one of the three edges that must not die
+            log.exception("turn_failed", trace_id=trace_id)
             progress.trouble = "internal"
             return "incomplete" if progress.shown else "failed"
         match progress.end:
@@ -205,9 +204,7 @@ class Turns:
     def _final(self, outcome: Outcome, progress: _Progress) -> Final:
         by_id = {passage.passage_id: passage for passage in progress.passages}
         sources = tuple(
-            _link(citation.n, by_id[citation.passage_id])
-            if citation.passage_id in by_id
-            else _bare_link(citation)
+            _link(citation.n, by_id[citation.passage_id]) if citation.passage_id in by_id else _bare_link(citation)
             for citation in progress.cited
         )
         note = None

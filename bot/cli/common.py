@@ -1,0 +1,75 @@
+"""What the commands share: settings, the event loop, errors as one line, tables and JSON."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+import orjson
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from bot.settings import Settings, SettingsError, load
+from bot.state.sqlite import StateError
+from rag.errors import RagError
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+FAILED, USAGE = 1, 2
+
+
+def json_option(function: F) -> F:
+    """`--json`: print one JSON value instead of text."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def settings() -> Settings:
+    """The configuration. Raises `SettingsError`."""
+    return load()[0]
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """The one line and the exit code for an error that is somebody's mistake or a part's failure; None for a bug."""
+    match error:
+        case SettingsError():
+            return str(error).replace("\n", "\ngrapevine: "), USAGE
+        case RagError() | StateError():
+            return str(error), FAILED
+        case OSError(filename=name, strerror=reason) if name:
+            return f"{name}: {reason}", FAILED
+    return None
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop; log warnings and errors of libraries on standard error, nothing less."""
+    import uvloop  # noqa: PLC0415 - not there on every platform that `--help` should work on
+
+    return uvloop.run(work)
+
+
+def quiet_logs() -> None:
+    """For commands whose standard output is their result: only errors are logged, on standard error."""
+    logging.basicConfig(level=logging.ERROR)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(click.get_text_stream("stderr")),
+    )
+
+
+def print_json(value: Any) -> None:
+    """One JSON value, indented for people and still one value for programs."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers_from: int = 1) -> None:
+    """A plain table; columns from `numbers_from` on are aligned to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index >= numbers_from else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console().print(table)

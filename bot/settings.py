@@ -1,0 +1,203 @@
+"""One frozen, typed configuration from the environment and `.env`; `grapevine settings` prints it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from bot.access import DEFAULT_ACCESS, Access, parse_access
+from rag.embeddings import parse_model
+
+PREFIX = "GRAPEVINE_"
+
+
+class SettingsError(Exception):
+    """A setting is unknown or malformed; one line each, naming the setting and the accepted form."""
+
+
+def _field(env: str, default: Any, meaning: str) -> Any:
+    return Field(default=default, description=meaning, json_schema_extra={"env": env})
+
+
+class Settings(BaseModel):
+    """Everything that can be configured. Field names are the environment names in lower case, without the prefix."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    telegram_bot_token: SecretStr | None = _field("TELEGRAM_BOT_TOKEN", None, "Token from @BotFather; set: Telegram.")
+    telegram_api_url: str = _field("TELEGRAM_API_URL", "https://api.telegram.org", "Bot API server.")
+    openai_api_key: SecretStr | None = _field("OPENAI_API_KEY", None, "Key of the language model's endpoint.")
+    openai_base_url: str | None = _field(
+        "OPENAI_BASE_URL", None, "Any OpenAI-compatible endpoint, e.g. `http://127.0.0.1:11434/v1`."
+    )
+    llm_model: str = _field("LLM_MODEL", "gpt-4o-mini", "Model that writes the answers.")
+    embedding_model: str = _field(
+        "EMBEDDING_MODEL", "minilm", "`minilm` (offline), `openai:NAME[@DIMENSIONS]` or `fastembed:NAME`."
+    )
+    embedding_base_url: str | None = _field(
+        "EMBEDDING_BASE_URL", None, "Endpoint of `openai:` embeddings; unset: as OPENAI_BASE_URL."
+    )
+    embedding_api_key: SecretStr | None = _field(
+        "EMBEDDING_API_KEY", None, "Key of the embeddings' endpoint; unset: as OPENAI_API_KEY."
+    )
+    data: Path = _field("GRAPEVINE_DATA", Path("./grapevine-data"), "Folder of the databases, keys and tokens.")
+    host: str = _field("GRAPEVINE_HOST", "127.0.0.1", "Address that `serve` listens on.")
+    port: int = _field("GRAPEVINE_PORT", 8080, "Port that `serve` listens on; 0 takes a free one.")
+    admin_token: SecretStr | None = _field(
+        "GRAPEVINE_ADMIN_TOKEN", None, "Bearer token of the admin endpoints; unset: made and kept in the data folder."
+    )
+    api_tokens: tuple[SecretStr, ...] = _field(
+        "GRAPEVINE_API_TOKENS", (), "Bearer tokens of API callers, separated by commas."
+    )
+    access: str = _field("GRAPEVINE_ACCESS", DEFAULT_ACCESS, "Which collections a place may read.")
+    contact: str | None = _field(
+        "GRAPEVINE_CONTACT", None, "Whom to point people to when the documents have no answer."
+    )
+    deadline_s: float = _field("GRAPEVINE_DEADLINE_S", 60.0, "Seconds from the question to the last token.")
+    log: str = _field("GRAPEVINE_LOG", "-", "A file, or `-`: standard output, readable on a terminal, JSON otherwise.")
+
+    @field_validator("openai_base_url", "embedding_base_url", "telegram_api_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("must be an address like `https://host/path`")
+        return value
+
+    @field_validator("telegram_bot_token")
+    @classmethod
+    def _is_bot_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"\d+:[\w-]{20,}", value.get_secret_value()):
+            raise ValueError("must look like `123456789:AA...`, as @BotFather gives it")
+        return value
+
+    @field_validator("embedding_model")
+    @classmethod
+    def _is_embedding_model(cls, value: str) -> str:
+        parse_model(value)
+        return value
+
+    @field_validator("port")
+    @classmethod
+    def _is_port(cls, value: int) -> int:
+        if not 0 <= value <= 65535:
+            raise ValueError("must be a number from 0 to 65535")
+        return value
+
+    @field_validator("deadline_s")
+    @classmethod
+    def _is_deadline(cls, value: float) -> float:
+        if not 1 <= value <= 600:
+            raise ValueError("must be a number of seconds from 1 to 600")
+        return value
+
+    @field_validator("api_tokens", mode="before")
+    @classmethod
+    def _split_tokens(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("api_tokens")
+    @classmethod
+    def _are_strong(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(token.get_secret_value()) < 16 for token in value):
+            raise ValueError("every token must have at least 16 characters")
+        return value
+
+    @field_validator("access")
+    @classmethod
+    def _is_access(cls, value: str) -> str:
+        parse_access(value)
+        return value
+
+    @model_validator(mode="after")
+    def _tokens_guard_access(self) -> Settings:
+        wide = [name for name in ("web", "api") if parse_access(self.access).exceeds_default(name)]
+        if wide and not self.api_tokens:
+            raise ValueError(
+                f"GRAPEVINE_ACCESS gives {' and '.join(wide)} more than `*`: set GRAPEVINE_API_TOKENS, so that only "
+                "callers with a token get it"
+            )
+        return self
+
+    @property
+    def access_map(self) -> Access:
+        """The access map, parsed."""
+        return parse_access(self.access)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a language model is configured; without one, answers are extractive."""
+        return self.openai_api_key is not None or self.openai_base_url is not None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value, so that the log can mask them."""
+        single = (self.telegram_bot_token, self.openai_api_key, self.embedding_api_key, self.admin_token)
+        return tuple(secret.get_secret_value() for secret in (*single, *self.api_tokens) if secret)
+
+
+def env_name(field: str) -> str:
+    """The environment variable of a field of `Settings`."""
+    extra = cast("dict[str, str]", Settings.model_fields[field].json_schema_extra)
+    return extra["env"]
+
+
+ENV_NAMES: Mapping[str, str] = {env_name(field): field for field in Settings.model_fields}
+"""Environment variable to field, in the order in which they are documented."""
+
+Source = Literal["environment", ".env", "default"]
+
+
+def load(
+    environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")
+) -> tuple[Settings, dict[str, Source]]:
+    """The configuration, and where each field's value comes from.
+
+    The environment wins over `.env`; an empty value counts as unset.
+
+    Raises:
+        SettingsError: One line for every unknown `GRAPEVINE_` name and every malformed value.
+    """
+    environ = os.environ if environ is None else environ
+    from_file = {k: v for k, v in dotenv_values(dotenv).items() if v} if dotenv and dotenv.is_file() else {}
+    problems = [
+        _unknown(name) for name in sorted({*environ, *from_file}) if name.startswith(PREFIX) and name not in ENV_NAMES
+    ]
+    values: dict[str, str] = {}
+    sources: dict[str, Source] = dict.fromkeys(Settings.model_fields, "default")
+    for name, field in ENV_NAMES.items():
+        for source, place in (("environment", environ), (".env", from_file)):
+            if value := (place.get(name) or "").strip():
+                values[field], sources[field] = value, cast("Source", source)
+                break
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        problems += [_malformed(detail) for detail in error.errors(include_url=False, include_input=False)]
+        raise SettingsError("\n".join(problems)) from None
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings, sources
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, [known for known in ENV_NAMES if known.startswith(PREFIX)], n=1)
+    hint = f"did you mean {near[0]}?" if near else "`grapevine settings` lists what there is"
+    return f"{name}: there is no such setting; {hint}"
+
+
+def _malformed(detail: Any) -> str:
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if not detail["loc"]:
+        return message
+    forms = {"int_parsing": "must be a whole number", "float_parsing": "must be a number"}
+    return f"{env_name(str(detail['loc'][0]))}: {forms.get(detail['type'], message)}"

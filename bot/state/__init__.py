@@ -1,0 +1,1 @@
+"""What holds across turns, restarts and, later, replicas: claims and owed turns."""

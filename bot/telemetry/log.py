@@ -1,0 +1,116 @@
+"""The log: JSON lines (or readable ones on a terminal), written off the event loop, secrets masked."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import queue
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from bot.telemetry.line import TurnLine
+
+MASK = "***"
+
+
+def masking(secrets: Iterable[str]) -> Processor:
+    """A processor that replaces every occurrence of a secret in any text value.
+
+    Clients put tokens into URLs (Telegram's are part of the path), and URLs into their errors.
+    """
+    known = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in known:
+                value = value.replace(secret, MASK)
+            return value
+        if isinstance(value, dict):
+            return {key: clean(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [clean(item) for item in value]
+        return value
+
+    def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {key: clean(value) for key, value in event.items()}
+
+    return mask
+
+
+def configure(target: str, *, secrets: Iterable[str] = (), level: int = logging.INFO) -> Callable[[], None]:
+    """Send all logging, the libraries' included, to `target` (a file, or `-` for standard output).
+
+    Returns:
+        A function that flushes and stops the writer thread; call it last.
+
+    Raises:
+        OSError: If the file cannot be opened for appending.
+    """
+    to_terminal = target == "-" and sys.stdout.isatty()
+    handler: logging.Handler
+    if target == "-":
+        handler = logging.StreamHandler(sys.stdout)
+    else:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        # Watched: log rotation by rename keeps working without a restart.
+        handler = logging.handlers.WatchedFileHandler(target, encoding="utf-8")
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", key="ts"),
+        structlog.processors.format_exc_info,
+        masking(secrets),
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=True)
+        if to_terminal
+        else structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode())
+    )
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    # A disk that stalls must not stall the answers: records go through a queue to a thread of their own.
+    lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    listener = logging.handlers.QueueListener(lines, handler)
+    root = logging.getLogger()
+    root.handlers[:] = [_PassThrough(lines)]
+    root.setLevel(level)
+    for noisy in ("httpx", "httpcore", "openai", "aiohttp.access", "aiogram.event", "neo4j.notifications"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    listener.start()
+
+    def close() -> None:
+        listener.stop()
+        handler.close()
+
+    return close
+
+
+class _PassThrough(logging.handlers.QueueHandler):
+    """Hands records on as they are: the formatter needs structlog's event dictionary, not a finished string."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+
+def write_turn(line: TurnLine) -> None:
+    """Log a turn's canonical line."""
+    fields = line.as_dict()
+    fields.pop("event")
+    structlog.get_logger("grapevine.turn").info("turn", **fields)
