@@ -1,0 +1,69 @@
+# One command for everything a contributor does. Needs Python 3.11 or newer and make, nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+SAMPLE := bot/sample
+
+.DEFAULT_GOAL := help
+.PHONY: help run test quick check lint types format bench services services-stop lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/.run ## Set up, take in the sample knowledge base, start the server and print its address
+	@$(BIN)/grapevine ingest $(SAMPLE)/public --collection public
+	@$(BIN)/grapevine ingest $(SAMPLE)/staff --collection staff
+	@$(BIN)/grapevine serve
+
+test: $(VENV)/.dev ## Run all tests (those that need a server skip where it is missing)
+	$(BIN)/pytest
+
+quick: $(VENV)/.dev ## Run the tests that need neither servers nor patience
+	$(BIN)/pytest -m "not services and not slow"
+
+check: test lint types ## What CI runs
+
+lint: $(VENV)/.dev ## Lint and check the formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Strict types, tests included
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Mend what can be mended without thinking
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Measure; ratios within one run (docs/benchmarks.md explains the figures)
+	$(BIN)/python -m bench
+
+services: ## Install what the tests marked `services` need (Debian: headless Chromium)
+	bash deploy/services.sh start
+
+services-stop: ## Stop what `make services` started
+	bash deploy/services.sh stop
+
+lock: ## Compile requirements.txt and requirements-dev.txt anew (needs uv)
+	bash deploy/lock/lock.sh
+
+clean: ## Remove what the commands above made, except your data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# A test environment is a run environment too: whichever exists already serves `make run`.
+$(VENV)/.run: requirements.txt pyproject.toml
+	@$(MAKE) --no-print-directory install \
+	 REQUIREMENTS=$$(test -f $(VENV)/.dev && echo requirements-dev.txt || echo requirements.txt) && touch $@
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml
+	@$(MAKE) --no-print-directory install REQUIREMENTS=requirements-dev.txt && touch $@ $(VENV)/.run
+
+.PHONY: install
+install:
+	@test -n "$(PYTHON)" || { echo "grapevine: Python 3.11 or newer is needed; set PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	 { echo "grapevine: $(PYTHON) is older than 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing $(REQUIREMENTS) into $(VENV) (hash-checked; a minute or so)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --no-deps --require-hashes -r $(REQUIREMENTS)
+	@$(PIP) install --no-deps --no-build-isolation -e .
