@@ -1,0 +1,140 @@
+"""Writes `rag/embeddings/minilm.onnx`: the forward pass of all-MiniLM-L6-v2 without its weights.
+
+    python deploy/onnx/make_graph.py
+
+In:  `tokens`, int32 (texts, tokens), each row `[CLS] ... [SEP]` and then padded with 0, which no text contains.
+Out: `vectors`, float32 (texts, 384), mean over the tokens that are not padding, of unit length.
+
+Every weight is an external initializer that carries the tensor's name in the published safetensors file; the program
+hands them over when it opens the session (`rag/embeddings/minilm.py`). Standard operators only, so that every execution provider can
+take the graph and onnxruntime makes its own fusions for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+LAYERS, HIDDEN, HEADS, INNER, POSITIONS, WORDS = 6, 384, 12, 1536, 512, 30522
+EPSILON = 1e-12
+OPSET = 20
+TARGET = Path(__file__).parents[2] / "rag" / "embeddings" / "minilm.onnx"
+
+
+class Graph:
+    """Nodes, constants and weights, named as they come."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, TensorProto] = {}
+
+    def op(self, kind: str, *inputs: str, output: str = "", **attributes: object) -> str:
+        """Append one node and return the name of its output."""
+        output = output or f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+        """A small value kept in the graph itself."""
+        self.initializers.setdefault(name, numpy_helper.from_array(value, name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        """A one-dimensional constant."""
+        return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def weight(self, name: str, *shape: int) -> str:
+        """A tensor that the program supplies."""
+        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value="model.safetensors")
+        self.initializers[name] = tensor
+        return name
+
+    def linear(self, x: str, name: str, outputs: int, inputs: int) -> str:
+        """A fully connected layer over rows of tokens; the file keeps its matrix transposed."""
+        weight = self.weight(f"{name}.weight", outputs, inputs)
+        return self.op("Gemm", x, weight, self.weight(f"{name}.bias", outputs), transB=1)
+
+    def norm(self, x: str, name: str) -> str:
+        """Layer normalisation."""
+        scale, bias = self.weight(f"{name}.weight", HIDDEN), self.weight(f"{name}.bias", HIDDEN)
+        return self.op("LayerNormalization", x, scale, bias, epsilon=EPSILON)
+
+
+def embeddings(g: Graph, tokens: str, length: str) -> str:
+    """Word, position and segment embeddings, normalised."""
+    words = g.op("Gather", g.weight("embeddings.word_embeddings.weight", WORDS, HIDDEN), tokens)
+    table = g.weight("embeddings.position_embeddings.weight", POSITIONS, HIDDEN)
+    segments = g.weight("embeddings.token_type_embeddings.weight", 2, HIDDEN)
+    segment = g.op("Slice", segments, g.ints(0), g.ints(1), g.ints(0))
+    positions = g.op("Slice", g.op("Add", table, segment), g.ints(0), length, g.ints(0))
+    return g.norm(g.op("Add", words, positions), "embeddings.LayerNorm")
+
+
+def attention(g: Graph, x: str, name: str, padding: str, shape: str) -> str:
+    """Multi-head self-attention over rows of tokens; `shape` is (texts, tokens, heads, size)."""
+    heads = {}
+    for part, order in (("query", [0, 2, 1, 3]), ("key", [0, 2, 3, 1]), ("value", [0, 2, 1, 3])):
+        rows = g.linear(x, f"{name}.self.{part}", HIDDEN, HIDDEN)
+        heads[part] = g.op("Transpose", g.op("Reshape", rows, shape), perm=order)
+    scale = g.constant("scale", np.array((HIDDEN // HEADS) ** -0.5, np.float32))
+    scores = g.op("Add", g.op("Mul", g.op("MatMul", heads["query"], heads["key"]), scale), padding)
+    mixed = g.op("MatMul", g.op("Softmax", scores, axis=-1), heads["value"])
+    rows = g.op("Reshape", g.op("Transpose", mixed, perm=[0, 2, 1, 3]), g.ints(-1, HIDDEN))
+    return g.linear(rows, f"{name}.output.dense", HIDDEN, HIDDEN)
+
+
+def layer(g: Graph, x: str, name: str, padding: str, shape: str) -> str:
+    """One transformer layer."""
+    attended = attention(g, x, f"{name}.attention", padding, shape)
+    x = g.norm(g.op("Add", attended, x), f"{name}.attention.output.LayerNorm")
+    inner = g.op("Gelu", g.linear(x, f"{name}.intermediate.dense", INNER, HIDDEN))
+    return g.norm(g.op("Add", g.linear(inner, f"{name}.output.dense", HIDDEN, INNER), x), f"{name}.output.LayerNorm")
+
+
+def build() -> onnx.ModelProto:
+    """The whole model."""
+    g = Graph()
+    shape = g.op("Shape", "tokens")
+    length = g.op("Gather", shape, g.ints(1))
+    is_token = g.op("Not", g.op("Equal", "tokens", g.constant("pad", np.array(0, np.int32))))
+    zero, never = g.constant("zero", np.array(0, np.float32)), g.constant("never", np.array(-1e9, np.float32))
+    padding = g.op("Unsqueeze", g.op("Where", is_token, zero, never), g.ints(1, 2))
+    by_head = g.op("Concat", shape, g.ints(HEADS, HIDDEN // HEADS), axis=0)
+
+    rows = g.op("Reshape", embeddings(g, "tokens", length), g.ints(-1, HIDDEN))
+    for number in range(LAYERS):
+        rows = layer(g, rows, f"encoder.layer.{number}", padding, by_head)
+    states = g.op("Reshape", rows, g.op("Concat", shape, g.ints(HIDDEN), axis=0))
+
+    # The mean's divisor would be undone by the normalisation that follows: the sum is enough.
+    chosen = g.op("Unsqueeze", g.op("Cast", is_token, to=TensorProto.FLOAT), g.ints(1))
+    total = g.op("Squeeze", g.op("MatMul", chosen, states), g.ints(1))
+    g.op("LpNormalization", total, output="vectors", axis=-1, p=2)
+
+    graph = helper.make_graph(
+        g.nodes,
+        "all-MiniLM-L6-v2",
+        [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["texts", "length"])],
+        [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["texts", HIDDEN])],
+        list(g.initializers.values()),
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10, producer_name="grapevine"
+    )
+
+
+def main() -> None:
+    """Write the graph and say how large it is."""
+    model = build()
+    content = model.SerializeToString(deterministic=True)
+    TARGET.write_bytes(content)
+    print(f"{TARGET.name}: {len(content):,} bytes, {len(model.graph.node)} nodes")
+
+
+if __name__ == "__main__":
+    main()
