@@ -16,6 +16,7 @@ _VI_YOU = r"(?:ban|em|anh|chi|shop|ad|admin|bot)"
 _EN_PERSON = r"(?:real |live )?(?:person|human|agent|operator|someone|representative|staff)"
 _EN_ASK = r"(?:can|could|may) i |i (?:want|need|would like|d like) to |please |let me "
 _VI_ASK = r"(?:gap truc tiep|gap|noi chuyen|chat|ket noi)(?: voi)?"
+_VI_WISH = r"(?:(?:cho )?(?:toi|em|minh|anh|chi) )?(?:(?:muon|can|xin) )?(?:duoc )?"
 _VI_PERSON = r"(?:nhan vien|tu van vien|nguoi that|tong dai vien|tong dai|nguoi ho tro)"
 
 # Whole messages only: "hello, how much is the theft cover?" is a question, not a greeting.
@@ -34,8 +35,7 @@ _SOURCES: tuple[tuple[Kind, Language, str], ...] = (
     (
         "person",
         "vi",
-        rf"(?:(?:cho )?(?:toi|em|minh|anh|chi) )?(?:(?:muon|can|xin) )?(?:duoc )?{_VI_ASK} {_VI_PERSON}"
-        r"(?: (?:a|nhe|di|giup toi|voi))*",
+        rf"{_VI_WISH}{_VI_ASK} {_VI_PERSON}(?: (?:a|nhe|di|giup toi|voi))*",
     ),
 )
 _PATTERNS = tuple((kind, language, re.compile(pattern)) for kind, language, pattern in _SOURCES)

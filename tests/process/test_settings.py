@@ -1,0 +1,82 @@
+"""Settings come from the environment and `.env`; what is wrong is named with the accepted form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.settings import SettingsError, load
+
+
+def problem(**environ: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(environ, None)
+    return str(caught.value)
+
+
+def test_nothing_has_to_be_set() -> None:
+    """A newcomer needs no settings at all."""
+    settings, sources = load({}, None)
+    assert settings.port == 8080
+    assert not settings.has_model
+    assert set(sources.values()) == {"default"}
+
+
+def test_an_unknown_name_suggests_the_near_one() -> None:
+    """A misspelt setting is an error that says which one was meant."""
+    assert problem(GRAPEVINE_PROT="1") == "GRAPEVINE_PROT: there is no such setting; did you mean GRAPEVINE_PORT?"
+
+
+def test_a_name_like_no_other_points_to_the_list() -> None:
+    """An unknown setting that resembles nothing points to the list of settings."""
+    assert "grapevine settings" in problem(GRAPEVINE_XYZZY="1")
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"GRAPEVINE_PORT": "http"}, "GRAPEVINE_PORT: must be a whole number"),
+        ({"GRAPEVINE_PORT": "70000"}, "GRAPEVINE_PORT: must be a number from 0 to 65535"),
+        ({"GRAPEVINE_DEADLINE_S": "soon"}, "GRAPEVINE_DEADLINE_S: must be a number"),
+        ({"OPENAI_BASE_URL": "localhost:8000"}, "OPENAI_BASE_URL: must be an address like"),
+        ({"TELEGRAM_BOT_TOKEN": "hello"}, "TELEGRAM_BOT_TOKEN: must look like"),
+        ({"GRAPEVINE_ACCESS": "public"}, "GRAPEVINE_ACCESS: `public` is not an access entry"),
+        ({"GRAPEVINE_ACCESS": "slack=Pub-lic"}, "GRAPEVINE_ACCESS: `Pub-lic` is not a collection name"),
+        ({"GRAPEVINE_API_TOKENS": "short"}, "GRAPEVINE_API_TOKENS: every token"),
+        ({"EMBEDDING_MODEL": "word2vec"}, "EMBEDDING_MODEL: "),
+    ],
+)
+def test_a_malformed_value_is_named_with_the_accepted_form(environ: dict[str, str], says: str) -> None:
+    """Every malformed value yields a line that begins with its setting."""
+    assert problem(**environ).startswith(says)
+
+
+def test_a_malformed_secret_is_not_repeated() -> None:
+    """A token with a typing error does not appear in the message about it."""
+    assert "s3cr3t-value" not in problem(TELEGRAM_BOT_TOKEN="s3cr3t-value")
+
+
+def test_every_problem_is_told_at_once() -> None:
+    """Two mistakes are two lines, not two attempts."""
+    assert len(problem(GRAPEVINE_PORT="x", GRAPEVINE_HOTS="y").splitlines()) == 2
+
+
+def test_more_for_the_web_needs_tokens() -> None:
+    """Giving the chat page more than strangers get is refused without API tokens."""
+    assert "GRAPEVINE_API_TOKENS" in problem(GRAPEVINE_ACCESS="web=public,staff")
+    load({"GRAPEVINE_ACCESS": "web=public,staff", "GRAPEVINE_API_TOKENS": "a" * 16}, None)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """`.env` fills in what the environment does not say; the source of each value is known."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("GRAPEVINE_PORT=1111\nGRAPEVINE_HOST=0.0.0.0\n")
+    settings, sources = load({"GRAPEVINE_PORT": "2222"}, dotenv)
+    assert (settings.port, sources["port"]) == (2222, "environment")
+    assert (settings.host, sources["host"]) == ("0.0.0.0", ".env")
+
+
+def test_an_empty_value_counts_as_unset() -> None:
+    """`OPENAI_API_KEY=` in a compose file does not configure a model."""
+    assert not load({"OPENAI_API_KEY": "  "}, None)[0].has_model
