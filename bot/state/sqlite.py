@@ -57,7 +57,13 @@ class SqliteState:
             raise
         return cls(path, connection, thread)
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """One short transaction on the file's thread; also for tables that live in modules of their own.
+
+        Raises:
+            StateError: If the file cannot be read or written.
+        """
+
         def transaction() -> T:
             with self._db:
                 return work(self._db)
@@ -72,7 +78,7 @@ class SqliteState:
     async def claim(self, turn: OwedTurn) -> bool:
         """See `TurnStore.claim`."""
         row = (turn.event_id, turn.trace_id, turn.platform, turn.payload, turn.accepted_at, turn.message_id)
-        return await self._run(
+        return await self.run(
             lambda db: (
                 db.execute(
                     "INSERT OR IGNORE INTO turns (event_id, trace_id, platform, payload, accepted_at, message_id) "
@@ -85,19 +91,19 @@ class SqliteState:
 
     async def posted(self, event_id: str, message_id: str) -> None:
         """See `TurnStore.posted`."""
-        await self._run(
+        await self.run(
             lambda db: db.execute("UPDATE turns SET message_id = ? WHERE event_id = ?", (message_id, event_id))
         )
 
     async def settle(self, event_id: str) -> None:
         """See `TurnStore.settle`. The question's text goes; the claim stays, so that a repeat is still known."""
-        await self._run(
+        await self.run(
             lambda db: db.execute("UPDATE turns SET settled = 1, payload = NULL WHERE event_id = ?", (event_id,))
         )
 
     async def owed(self) -> list[OwedTurn]:
         """See `TurnStore.owed`."""
-        rows = await self._run(
+        rows = await self.run(
             lambda db: db.execute(
                 "SELECT event_id, trace_id, platform, payload, accepted_at, message_id FROM turns "
                 "WHERE settled = 0 ORDER BY accepted_at, rowid"
@@ -117,7 +123,7 @@ class SqliteState:
 
     async def prune(self, *, before: float) -> int:
         """See `TurnStore.prune`."""
-        return await self._run(
+        return await self.run(
             lambda db: db.execute("DELETE FROM turns WHERE settled = 1 AND accepted_at < ?", (before,)).rowcount
         )
 
@@ -128,7 +134,7 @@ class SqliteState:
             db.execute("INSERT OR IGNORE INTO kept (name, value) VALUES (?, ?)", (name, secrets.token_bytes(size)))
             return bytes(db.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()[0])
 
-        return await self._run(work)
+        return await self.run(work)
 
     async def close(self) -> None:
         """Close the file; everything acknowledged before is in it."""
