@@ -1,0 +1,180 @@
+"""What a text names, found without a model: names, codes, quoted titles and links, as keys that can be compared.
+
+A key is only a promise to be comparable. Whether something answers to it (a document's title) or shares it (another
+sentence) is found out when somebody asks, so this may be generous; it is bounded per sentence.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from rag.analyse import WORD
+from rag.language import fold
+
+MAX_NAMES = 40
+"""Keys kept of one sentence. Encyclopaedia prose has about 12."""
+MAX_WORDS = 8
+"""Words in one name. Longer titles exist, but nobody writes them out in passing."""
+_LOWER_TAIL = 5
+"""Words in lower case that may follow a capital, where titles are written in sentence case (not in English)."""
+
+_CONNECTORS = frozenset(
+    "of the and in for to a an & on at de la le les du des et y e el al del della di da do dos von van der den das "  # noqa: SIM905  easier to read
+    "und".split()
+)
+_BREAK = re.compile(r"[.!?;()\[\]{}\"“”«»<>|\n\t*_]|: |, ")
+_COMMA = re.compile(r"^, $")
+_INITIAL = re.compile(r"^\. ?$")
+_MARKDOWN_LINK = re.compile(r"\[([^\[\]\n]{1,200})\]\(\s*<?([^()\s<>]{1,500})>?(?:\s+\"[^\"\n]*\")?\s*\)")
+_BARE_LINK = re.compile(r"https?://[^\s<>()\[\]\"'“”]+[^\s<>()\[\]\"'“”.,;:!?]")
+_QUOTED = re.compile(r"[\"“«「『《]([^\"“”«»「」『』《》\n]{2,80})[\"”»」』》]")
+_BRACKETED_END = re.compile(r"\s*[(\[（]([^()\[\]（）]*)[)\]）]\s*$")
+_POSSESSIVE = re.compile(r"['’]s$", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[-./,:'’]")
+
+
+class _Word(NamedTuple):
+    text: str
+    start: int
+    end: int
+    is_capital: bool
+    is_code: bool
+
+
+def name_key(text: str) -> str:
+    """What `text` is called by, whatever its case, marks and punctuation; empty if it has no word."""
+    return " ".join(filter(None, (_reduced(word) for word in WORD.findall(unicodedata.normalize("NFC", text)))))
+
+
+def link_key(target: str, document_id: str) -> str | None:
+    """The key of where a link leads, seen from `document_id`; None for one that leads nowhere else."""
+    target = target.split("#", 1)[0].strip()
+    if not target or target.startswith(("mailto:", "tel:", "javascript:", "data:")):
+        return None
+    if "://" in target:
+        return "@" + target.rstrip("/")
+    path = target.split("?", 1)[0].replace("%20", " ")
+    joined = path.lstrip("/") if path.startswith("/") else posixpath.join(posixpath.dirname(document_id), path)
+    return "@" + posixpath.normpath(joined)
+
+
+def title_keys(title: str, document_id: str, url: str | None) -> tuple[str, ...]:
+    """The keys a document answers to."""
+    keys = [name_key(title)]
+    bracket = _BRACKETED_END.search(title)
+    if bracket and bracket.start() > 0:
+        keys.append(name_key(title[: bracket.start()]))
+        if _is_code(bracket.group(1).strip()):
+            keys.append(name_key(bracket.group(1)))
+    head, separator, _ = title.partition(": ")
+    if separator and _is_code(head.strip()):
+        keys.append(name_key(head))
+    keys.append("@" + posixpath.normpath(document_id))
+    if url:
+        keys.append("@" + url.split("#", 1)[0].rstrip("/"))
+    return tuple(dict.fromkeys(key for key in keys if key))
+
+
+def names(sentence: str, *, document_id: str, language: str, known: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """The keys of everything that `sentence` names; `known` holds lone words that are surely names (see `sure`)."""
+    found: dict[str, None] = {}
+    for match in _MARKDOWN_LINK.finditer(sentence):
+        found[link_key(match.group(2), document_id) or ""] = None
+        found[name_key(match.group(1))] = None
+    for match in _BARE_LINK.finditer(sentence):
+        found[link_key(match.group(), document_id) or ""] = None
+    for match in _QUOTED.finditer(sentence):
+        found[name_key(match.group(1))] = None
+    plain = _BARE_LINK.sub(" ", _MARKDOWN_LINK.sub(r"\1", sentence))
+    for key in _spans(plain, language, known):
+        found[key] = None
+    found.pop("", None)
+    return tuple(found)[:MAX_NAMES]
+
+
+def sure(text: str) -> frozenset[str]:
+    """Lone capitalised words that stand inside a sentence somewhere in `text`: names even where they begin one."""
+    words = _words(text)
+    inside = set()
+    for before, word in pairwise(words):
+        if word.is_capital and text[before.end : word.start] in {" ", ", "}:
+            inside.add(_reduced(word.text))
+    return frozenset(inside)
+
+
+def _spans(text: str, language: str, known: frozenset[str]) -> Iterator[str]:
+    words = _words(text)
+    for i, first in enumerate(words):
+        if not first.is_capital:
+            continue
+        starts = i == 0 or bool(_BREAK.search(text[words[i - 1].end : first.start]))
+        if first.is_code or _is_lone_name(first, language, starts=starts, known=known):
+            yield _reduced(first.text)
+        yield from _longer(text, words, i, lower_tail=0 if language == "en" else _LOWER_TAIL)
+
+
+def _longer(text: str, words: list[_Word], i: int, *, lower_tail: int) -> Iterator[str]:
+    """Names of two words and more that begin with word `i`."""
+    parts = [_reduced(words[i].text)]
+    lower = 0
+    for j in range(i + 1, min(len(words), i + MAX_WORDS)):
+        before, word = words[j - 1], words[j]
+        gap = text[before.end : word.start]
+        is_initial = len(before.text) == 1 and _INITIAL.match(gap)
+        if _BREAK.search(gap) and not is_initial and not (_COMMA.match(gap) and word.is_capital):
+            return
+        parts.append(_reduced(word.text))
+        if word.is_capital:
+            yield " ".join(parts)
+        elif word.text not in _CONNECTORS:
+            lower += 1
+            if lower > lower_tail:
+                return
+            yield " ".join(parts)
+
+
+def _is_lone_name(word: _Word, language: str, *, starts: bool, known: frozenset[str]) -> bool:
+    """Whether one capitalised word is a name by itself.
+
+    Vietnamese names have two syllables and more: a lone capitalised one ("Chủ", "Cổ") is noise.
+    """
+    if len(word.text) < 2 or (language == "vi" and not word.text.isascii()):
+        return False
+    return not starts or _reduced(word.text) in known or (word.text.isupper() and language != "vi")
+
+
+def _words(text: str) -> list[_Word]:
+    return [
+        _Word(w, m.start(), m.end(), w[0].isupper() or _is_code(w), _is_code(w) or _is_camel(w))
+        for m in WORD.finditer(text)
+        for w in (m.group(),)
+    ]
+
+
+def _is_code(text: str) -> bool:
+    """Letters in capitals with digits: BT-03, TN01, ISO/IEC27001; no blank."""
+    return (
+        " " not in text
+        and any(c.isdigit() for c in text)
+        and any(c.isupper() for c in text)
+        and not any(c.islower() for c in text)
+    )
+
+
+def _is_camel(text: str) -> bool:
+    return any(a.islower() and b.isupper() for a, b in pairwise(text))
+
+
+def _reduced(word: str) -> str:
+    return _SEPARATORS.sub("", fold(_POSSESSIVE.sub("", word)))
+
+
+def repeated(terms: Iterable[tuple[str, int]], *, at_least: int = 3) -> tuple[str, ...]:
+    """Terms that a document keeps coming back to, most frequent first."""
+    often = [(count, term) for term, count in terms if count >= at_least and len(term) > 2 and not term.isdigit()]
+    return tuple(term for _, term in sorted(often, key=lambda pair: (-pair[0], pair[1])))

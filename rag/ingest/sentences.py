@@ -1,0 +1,102 @@
+"""Text into sentences, in any language: chat turns, list items and lines count as one each, short ones are joined."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MIN_WORDS = 4
+"""A shorter sentence says too little to be compared with a question: it is joined to its neighbour."""
+_LONGEST_WORD = 60
+"""Characters without a blank before a piece of text is cut anyway (base64, scripts without spaces)."""
+
+_END = re.compile(
+    r"(?<=[.!?…])[\"'”’»)\]*_]*\s+(?=[^\sa-zß-ÿ])"
+    r"|(?<=[。！？｡])[」』”’）]*"
+    r"|(?<=[।॥؟۔])\s+"
+)
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"'“])(?:[A-ZĐ]|[A-Z]\.[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|No|Nr|Fig|Inc|Ltd|Co|Corp|etc|e\.g|i\.e|cf|ca"
+    r"|TP|TS|ThS|GS|PGS|BS|Ông|Bà|Str|bzw|z\.B|M|Mme|Sig|Sra|\d{1,2})\.$"
+)
+_CHAT_TURN = re.compile(r"^(?:\[[^\]\n]{3,30}\]\s*)?[^\s:][^:\n]{0,40}:\s+\S")
+_CHAT_SHARE = 0.6
+_WORD = re.compile(r"\S+")
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3]")
+
+
+def weight(text: str) -> int:
+    """How many words `text` is worth to the embedder: words, with numbers, codes and unspaced scripts counted up."""
+    words = text.split()
+    return sum(1 if len(word) <= 12 else 1 + len(word) // 8 for word in words) + len(_UNSPACED.findall(text)) * 2 // 3
+
+
+def is_chat(text: str) -> bool:
+    """Whether most lines of `text` are somebody's turn (`Name: ...`)."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return len(lines) > 2 and sum(bool(_CHAT_TURN.match(line)) for line in lines) >= _CHAT_SHARE * len(lines)
+
+
+def split(text: str, *, by_line: bool = False) -> list[tuple[str, str]]:
+    """(white space before it, sentence) in order; with `by_line` a line is never divided."""
+    pieces: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        stripped = line.strip() if not by_line else line.rstrip()
+        if not stripped.strip():
+            continue
+        sentences = [stripped] if by_line else _sentences(stripped)
+        pieces += [("\n" if i == 0 else " ", sentence) for i, sentence in enumerate(sentences)]
+    return _joined(pieces)
+
+
+def _sentences(line: str) -> list[str]:
+    found: list[str] = []
+    start = 0
+    for match in _END.finditer(line):
+        candidate = line[start : match.end()].rstrip()
+        if not candidate or _ABBREVIATION.search(candidate):
+            continue
+        found.append(candidate)
+        start = match.end()
+    rest = line[start:].strip()
+    return [*found, rest] if rest else found
+
+
+def _joined(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Short sentences go with the one after them, a short last one with the one before."""
+    joined: list[tuple[str, str]] = []
+    for gap, sentence in pieces:
+        if joined and _is_short(joined[-1][1]):
+            before, text = joined[-1]
+            joined[-1] = (before, f"{text}{gap}{sentence}")
+        else:
+            joined.append((gap, sentence))
+    if len(joined) > 1 and _is_short(joined[-1][1]):
+        gap, sentence = joined.pop()
+        before, text = joined[-1]
+        joined[-1] = (before, f"{text}{gap}{sentence}")
+    return joined
+
+
+def _is_short(text: str) -> bool:
+    return weight(text) < MIN_WORDS
+
+
+def split_long(sentence: str, limit: int) -> Iterator[str]:
+    """`sentence` in pieces of at most `limit` weight, cut between words where there are any."""
+    if weight(sentence) <= limit:
+        yield sentence
+        return
+    words = [
+        word[i : i + _LONGEST_WORD] for word in _WORD.findall(sentence) for i in range(0, len(word), _LONGEST_WORD)
+    ]
+    piece: list[str] = []
+    heavy = 0
+    for word in words:
+        heavy += weight(word)
+        if piece and heavy > limit:
+            yield " ".join(piece)
+            piece, heavy = [], weight(word)
+        piece.append(word)
+    if piece:
+        yield " ".join(piece)

@@ -1,0 +1,111 @@
+"""Which language a text is in, from its script, its letters and its commonest words.
+
+Good enough to choose an answer's language, a stemmer and a relevance floor; it makes no network call, needs no model
+and is exact about nothing else. A text that gives no hint gets the default.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rag.types import Language
+
+SAMPLE = 4000
+"""Characters looked at: a language shows in far fewer."""
+
+_SCRIPTS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("ja", re.compile(r"[\u3040-\u30ff]")),
+    ("ko", re.compile(r"[\uac00-\ud7af\u1100-\u11ff]")),
+    ("zh", re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")),
+    ("th", re.compile(r"[\u0e00-\u0e7f]")),
+    ("lo", re.compile(r"[\u0e80-\u0eff]")),
+    ("km", re.compile(r"[\u1780-\u17ff]")),
+    ("my", re.compile(r"[\u1000-\u109f]")),
+    ("hi", re.compile(r"[\u0900-\u097f]")),
+    ("bn", re.compile(r"[\u0980-\u09ff]")),
+    ("ta", re.compile(r"[\u0b80-\u0bff]")),
+    ("ar", re.compile(r"[\u0600-\u06ff]")),
+    ("he", re.compile(r"[\u0590-\u05ff]")),
+    ("el", re.compile(r"[\u0370-\u03ff]")),
+    ("uk", re.compile(r"[іїєґІЇЄҐ]")),
+    ("ru", re.compile(r"[\u0400-\u04ff]")),
+)
+_LETTER = re.compile(r"[^\W\d_]")
+_WORD = re.compile(r"[^\W\d_]+")
+
+_VIETNAMESE_LETTERS = re.compile(
+    r"[đĐơƠưƯăĂạẠảẢấẤầẦẩẨẫẪậẬắẮằẰẳẲẵẴặẶẹẸẻẺẽẼếẾềỀểỂễỄệỆỉỈịỊọỌỏỎốỐồỒổỔỗỖộỘớỚờỜởỞỡỠợỢụỤủỦứỨừỪửỬữỮựỰỳỲỵỴỷỶỹỸ]"
+)
+
+_COMMON: Mapping[str, frozenset[str]] = {
+    language: frozenset(words.split())
+    for language, words in {
+        "en": "the of and to in is was are were for with that this it on by from at as be have has had what which who "
+        "where when how why do does did can not my your his her their its you he she they we an or if about there",
+        # Folded, so that text typed without diacritics counts too.
+        "vi": "la cua va co khong duoc cho trong mot nhung cac nguoi toi thi nay voi khi da den tu hay nao gi bao "
+        "nhieu nhu lam phai sau truoc can ban minh bi ra vao theo ve dau sao ai neu tai hon de thoi ngay phi duoi",
+        "fr": "le la les des du de un une et est dans pour que qui sur avec ce cette pas plus par au aux sont quel "
+        "quelle comment je vous nous il elle ont leur ses",
+        "de": "der die das und ist nicht ein eine einen den dem des mit von zu im auf fur wie was wer wann ich sie "
+        "wir kann sind wird werden auch bei aus nach oder",
+        "es": "el la los las de del y en que es un una por para con no se como cual donde cuando su al lo mas son "
+        "puedo esta este quien hay",
+        "pt": "o os as um uma do da dos das em que para com nao por como qual onde quando no na e ao se mais sao "
+        "posso esta este quem tem",
+        "it": "il lo gli la le di del della e che un una per con non come quale dove quando si sono nel alla al piu "
+        "posso questo questa chi",
+        "nl": "de het een en van is niet met voor op aan dat die zijn te in wat wie hoe waar wanneer ik je wij kan er "
+        "ook bij naar",
+        "sv": "och att det som en ett ar inte av for med pa den till hur vad var nar jag kan om fran eller har",
+        "pl": "i w nie na jest ze do sie z to jak co czy kto gdzie kiedy dla od po przez jego moge ile oraz",
+        "id": "yang dan di ini itu dengan untuk tidak dari dalam akan pada adalah saya apa bagaimana siapa kapan "
+        "berapa bisa ke ada atau oleh",
+        "tr": "ve bir bu da de icin ile ne nasil nerede mi ben cok daha olarak olan var kadar gibi hangi",
+    }.items()
+}
+
+
+def fold(text: str) -> str:
+    """`text` in lower case without diacritics; Vietnamese đ and its like become plain letters."""
+    text = text.casefold()
+    if text.isascii():
+        return text
+    text = text.translate(_LETTERS_WITHOUT_DECOMPOSITION)
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not "\u0300" <= c <= "\u036f")
+
+
+_LETTERS_WITHOUT_DECOMPOSITION = str.maketrans(
+    {"đ": "d", "ð": "d", "ø": "o", "ł": "l", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ħ": "h"}
+)
+
+
+def detect(text: str, default: Language = "en") -> Language:
+    """The primary subtag of the language that `text` is most likely in."""
+    text = unicodedata.normalize("NFC", text[:SAMPLE])
+    letters = len(_LETTER.findall(text))
+    if letters == 0:
+        return default
+    for language, pattern in _SCRIPTS:
+        if len(pattern.findall(text)) * _WEIGHT.get(language, 3) > letters:
+            return language
+    if len(_VIETNAMESE_LETTERS.findall(text)) * 12 > letters:
+        return "vi"
+    return _by_common_words(text, default)
+
+
+_WEIGHT: Mapping[str, int] = {"ja": 8, "uk": 20}
+"""Kana and the Ukrainian letters decide although most letters beside them are shared with other languages."""
+
+
+def _by_common_words(text: str, default: Language) -> Language:
+    words = [fold(word) for word in _WORD.findall(text)]
+    scores = {language: sum(word in common for word in words) for language, common in _COMMON.items()}
+    best = max(scores.values())
+    if best == 0 or scores.get(default) == best:
+        return default
+    return next(language for language, score in scores.items() if score == best)
