@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 import structlog
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -45,10 +47,9 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop; log warnings and errors of libraries on standard error, nothing less."""
-    import uvloop  # noqa: PLC0415 - not there on every platform that `--help` should work on
-
-    return uvloop.run(work)
+    """Run to the end on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
 
 def quiet_logs() -> None:
