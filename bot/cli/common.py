@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
 import orjson
-import structlog
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from bot.settings import Settings, SettingsError, load
 from bot.state.sqlite import StateError
+from bot.telemetry.log import configure
 from rag.errors import RagError
 
 T = TypeVar("T")
@@ -52,13 +53,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-def quiet_logs() -> None:
+def quiet_logs(settings: Settings) -> None:
     """For commands whose standard output is their result: only errors are logged, on standard error."""
-    logging.basicConfig(level=logging.ERROR)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-        logger_factory=structlog.PrintLoggerFactory(click.get_text_stream("stderr")),
-    )
+    atexit.register(configure("2", secrets=settings.secrets, level=logging.ERROR))
 
 
 def print_json(value: Any) -> None:

@@ -44,7 +44,7 @@ def masking(secrets: Iterable[str]) -> Processor:
 
 
 def configure(target: str, *, secrets: Iterable[str] = (), level: int = logging.INFO) -> Callable[[], None]:
-    """Send all logging, the libraries' included, to `target` (a file, or `-` for standard output).
+    """Send all logging, the libraries' included, to `target`: a file, `-` (standard output) or `2` (standard error).
 
     Returns:
         A function that flushes and stops the writer thread; call it last.
@@ -52,10 +52,11 @@ def configure(target: str, *, secrets: Iterable[str] = (), level: int = logging.
     Raises:
         OSError: If the file cannot be opened for appending.
     """
-    to_terminal = target == "-" and sys.stdout.isatty()
+    stream = {"-": sys.stdout, "2": sys.stderr}.get(target)
+    to_terminal = stream is not None and stream.isatty()
     handler: logging.Handler
-    if target == "-":
-        handler = logging.StreamHandler(sys.stdout)
+    if stream is not None:
+        handler = logging.StreamHandler(stream)
     else:
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         # Watched: log rotation by rename keeps working without a restart.
