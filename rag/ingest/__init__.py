@@ -1,0 +1,1 @@
+"""Files to records in the store: parse, chunk, extract, embed, store."""
