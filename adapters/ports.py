@@ -7,6 +7,7 @@ one of `finish`. Each platform decides how much of that it can show, and reports
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Literal, Protocol
 
 Platform = Literal["telegram", "slack", "web", "api", "console"]
@@ -74,6 +75,8 @@ class Delivery:
     edits: int = 0
     throttled: int = 0
     parts: int = 1
+    orphans: int = 0
+    """First posts whose acknowledgement was lost: each may have left a preview on the screen that nobody can reach."""
     is_gone: bool = False
     """The message, the chat or the reader is not there any more."""
 
@@ -102,4 +105,29 @@ class LiveMessage(Protocol):
 
     async def wait_gone(self) -> None:
         """Return once nobody can see this message any more (tab closed, message deleted, bot blocked)."""
+        ...
+
+
+class Priority(IntEnum):
+    """Who goes first when calls are scarce."""
+
+    FINAL = 0
+    FIRST = 1
+    """The first visible text of an answer."""
+    REPLY = 2
+    """An answer to a command."""
+    PREVIEW = 3
+    ACTION = 4
+    """A chat action such as "typing": the first to be dropped."""
+
+
+class Budget(Protocol):
+    """How many calls a platform allows, shared by everything that spends them."""
+
+    async def take(self, chat: str, priority: Priority) -> float:
+        """Spend one call in `chat` if that is allowed now and return 0.0; otherwise the seconds until asking again."""
+        ...
+
+    async def throttled(self, chat: str, retry_after_s: float) -> None:
+        """The platform refused a call in `chat` and wants none for so long."""
         ...

@@ -1,0 +1,300 @@
+"""One answer on one platform: carries out what the pacer decides, and gets the whole answer there in the end.
+
+Each step compares what should be on the screen with what is known to be there and makes at most one call, so that no
+two calls are in flight for one message, a superseded preview is never sent, nothing identical is sent, and a final text
+is done exactly when nothing differs any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from adapters.live.arrivals import Arrivals
+from adapters.live.composer import Composer, Target
+from adapters.live.errors import (
+    ChatGone,
+    MessageGone,
+    NotModified,
+    PlatformError,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from adapters.live.pacer import Edit, Finish, State, WaitUntil, backoff_s, decide
+from adapters.live.surface import Renderer, S, Transport
+from adapters.ports import Budget, Delivery, Final, Priority, SourceLink
+
+log = logging.getLogger(__name__)
+
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+
+@dataclass(slots=True)
+class _Slot(Generic[S]):
+    """One message of the platform."""
+
+    message_id: str
+    shown: S | None
+    """What is known to be on the screen; None after a call whose outcome is not known."""
+
+
+class Publisher(Generic[S]):
+    """A `LiveMessage` over a renderer and a transport.
+
+    Args:
+        chat: What the budget counts by.
+        now: Monotonic seconds, in step with the event loop's clock, which all waiting uses.
+        on_posted: Told after each new message how to find them all again (see `reopen`).
+        on_delivered: Told once the final text is on the screen.
+        reopen: What `on_posted` was told last for this answer, to continue in the same messages.
+        call_timeout_s: How long one call to the platform may take.
+        give_up_s: How long a final text is worth delivering.
+        spawn: Starts the background task, e.g. in the platform's own set of tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        chat: str,
+        renderer: Renderer[S],
+        transport: Transport[S],
+        budget: Budget,
+        now: Callable[[], float] = time.monotonic,
+        on_posted: Callable[[str], Awaitable[None]] | None = None,
+        on_delivered: Callable[[], Awaitable[None]] | None = None,
+        reopen: str | None = None,
+        call_timeout_s: float = 10.0,
+        give_up_s: float = 24 * 3600.0,
+        spawn: Spawn = asyncio.create_task,
+    ) -> None:
+        self._chat = chat
+        self._transport = transport
+        self._budget = budget
+        self._now = now
+        self._on_posted = on_posted
+        self._on_delivered = on_delivered
+        self._call_timeout_s = call_timeout_s
+        self._give_up_s = give_up_s
+        self._spawn = spawn
+        self._composer = Composer(renderer)
+        self._slots: list[_Slot[S]] = [_Slot(i, None) for i in reopen.split(",")] if reopen else []
+        self._arrivals = Arrivals()
+        self._text = ""
+        self._final: Final | None = None
+        self._ended_at = 0.0
+        self._has_news = False
+        self._is_plain_next = False
+        self._blocked_until = 0.0
+        self._asked_until = 0.0
+        self._failures = 0
+        self._edits = 0
+        self._throttled = 0
+        self._orphans = 0
+        self._is_delivered = False
+        self._gone = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._is_idle = False
+        self._task: asyncio.Task[None] | None = None
+
+    # The live message.
+
+    def status(self, text: str) -> None:
+        """Nothing: a placeholder would spend the call that the first words need."""
+
+    def offer_sources(self, sources: tuple[SourceLink, ...]) -> None:
+        """Remember what the text may link to."""
+        self._composer.sources = sources
+
+    def append(self, text: str) -> None:
+        """More of the answer."""
+        if not text or self._gone.is_set() or self._final is not None:
+            return
+        self._text += text
+        self._arrivals.arrive(len(text), self._now())
+        self._has_news = True
+        if self._is_idle:
+            self._wake.set()
+        self._start()
+
+    async def finish(self, final: Final) -> Delivery:
+        """Bring the final text on the screen, however long the platform makes it wait; then report."""
+        is_failure = final.can_retry and not self._text
+        if not is_failure:
+            self._arrivals.arrive(len(final.text) - self._arrivals.length, self._now())
+        self._final = final
+        self._ended_at = self._now()
+        self._asked_until = 0.0
+        self._wake.set()
+        # The final text is owed even if nobody waits for this call any more: only `close` ends the delivery.
+        await asyncio.shield(self._start())
+        lag = self._arrivals.lag
+        return Delivery(
+            first_visible_at=lag.first_at,
+            lag_ms=lag.mean_ms,
+            edits=self._edits,
+            throttled=self._throttled,
+            parts=max(1, len(self._slots)),
+            orphans=self._orphans,
+            is_gone=self._gone.is_set(),
+        )
+
+    async def wait_gone(self) -> None:
+        """Return once the message or its reader is gone."""
+        await self._gone.wait()
+
+    async def close(self) -> None:
+        """Stop at once, wherever it is. What is still owed can be continued with `reopen`."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # The work.
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._task is None:
+            self._task = self._spawn(self._run())
+        return self._task
+
+    async def _run(self) -> None:
+        while not self._gone.is_set() and not self._is_delivered:
+            self._wake.clear()
+            state = State(
+                has_news=self._has_news,
+                is_ended=self._final is not None,
+                # Each lost first post may stand on the screen for good: after two, only the final is worth the risk.
+                may_preview=bool(self._slots) or self._orphans < 2,
+                blocked_until=self._blocked_until,
+                asked_until=self._asked_until,
+            )
+            match decide(state, self._now()):
+                case WaitUntil(at=at):
+                    await self._wait(at)
+                case Edit():
+                    await self._step(self._composer.preview(self._text))
+                case Finish():
+                    await self._finish_step()
+
+    async def _wait(self, at: float | None) -> None:
+        self._is_idle = at is None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if at is None else max(0.0, at - self._now())):
+                await self._wake.wait()
+        self._is_idle = False
+
+    async def _finish_step(self) -> None:
+        assert self._final is not None
+        if self._now() - self._ended_at > self._give_up_s:
+            log.warning("an answer could not be delivered for %g s: given up", self._give_up_s)
+            self._gone.set()
+            return
+        targets = self._composer.final(self._text, self._final)
+        if await self._step(targets) or self._gone.is_set():
+            return
+        if len(self._slots) > len(targets):
+            await self._attempt(None, len(self._slots) - 1)
+            return
+        self._arrivals.acknowledge(self._arrivals.length, self._now())
+        self._is_delivered = True
+        if self._on_delivered is not None:
+            await self._on_delivered()
+
+    async def _step(self, targets: list[Target[S]]) -> bool:
+        """Make one call towards `targets`, or find that the budget says later; False if nothing is left to do."""
+        for index, target in enumerate(targets):
+            if index >= len(self._slots) or self._slots[index].shown != target.screen:
+                await self._attempt(target, index)
+                return True
+        self._has_news = False
+        return False
+
+    async def _attempt(self, target: Target[S] | None, index: int) -> None:
+        """Bring message `index` to `target` (None: delete it), if the budget allows."""
+        priority = Priority.PREVIEW if self._slots else Priority.FIRST
+        if self._final is not None:
+            priority = Priority.FINAL
+        wait_s = await self._budget.take(self._chat, priority)
+        if wait_s > 0:
+            self._asked_until = self._now() + wait_s
+            return
+        try:
+            async with asyncio.timeout(self._call_timeout_s):
+                await self._call(target, index)
+        except TimeoutError:
+            self._after_failure(Unavailable("no answer in time", may_have_happened=True), index)
+        except PlatformError as error:
+            await self._after_error(error, target, index)
+        else:
+            await self._after_success(target, index)
+
+    async def _call(self, target: Target[S] | None, index: int) -> None:
+        if target is None:
+            await self._transport.delete(self._slots[index].message_id)
+            return
+        screen = target.plain() if self._is_plain_next else target.screen
+        if index < len(self._slots):
+            await self._transport.edit(self._slots[index].message_id, screen)
+            self._edits += 1
+        else:
+            self._slots.append(_Slot(await self._transport.post(screen), None))
+
+    async def _after_success(self, target: Target[S] | None, index: int) -> None:
+        now = self._now()
+        self._failures = 0
+        self._is_plain_next = False
+        if target is None:
+            self._slots.pop()
+            return
+        slot = self._slots[index]
+        is_new = slot.shown is None
+        slot.shown = target.screen
+        self._arrivals.acknowledge(target.upto, now)
+        if is_new and self._on_posted is not None:
+            await self._on_posted(",".join(slot.message_id for slot in self._slots))
+
+    async def _after_error(self, error: PlatformError, target: Target[S] | None, index: int) -> None:
+        match error:
+            case NotModified():
+                await self._after_success(target, index)
+            case MessageGone() if target is None:
+                self._slots.pop()
+            case MessageGone() | ChatGone():
+                self._gone.set()
+            case Throttled(retry_after_s=retry_after_s):
+                self._throttled += 1
+                self._blocked_until = self._now() + retry_after_s
+                await self._budget.throttled(self._chat, retry_after_s)
+            case Rejected():
+                await self._after_rejection(error, target, index)
+            case _:
+                self._after_failure(error, index)
+
+    async def _after_rejection(self, error: Rejected, target: Target[S] | None, index: int) -> None:
+        if target is not None and not self._is_plain_next:
+            self._is_plain_next = True  # for the next attempt only, whatever the text is by then
+            return
+        self._is_plain_next = False
+        log.warning("the platform rejected a message even as plain text: %s", error)
+        if target is None:
+            self._slots.pop()
+        elif index < len(self._slots):
+            self._slots[index].shown = target.screen  # nothing better can be shown here
+        elif self._final is not None:
+            self._gone.set()
+        else:
+            self._has_news = False
+
+    def _after_failure(self, error: PlatformError, index: int) -> None:
+        self._failures += 1
+        self._blocked_until = self._now() + backoff_s(self._failures)
+        may_have_happened = isinstance(error, Unavailable) and error.may_have_happened
+        if index < len(self._slots):
+            self._slots[index].shown = None
+        elif may_have_happened:
+            self._orphans += 1
+        log.info("the platform did not answer (%s); attempt %d follows later", error, self._failures + 1)
