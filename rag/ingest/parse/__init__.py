@@ -14,6 +14,7 @@ from rag.ingest.parse.encoding import decode
 from rag.ingest.parse.html import parse_html
 from rag.ingest.parse.jsonl import parse_jsonl
 from rag.ingest.parse.markdown import parse_markdown
+from rag.ingest.parse.parts import in_parts
 from rag.ingest.parse.plain import parse_plain
 from rag.ingest.parse.sniff import HEAD_BYTES, Format, recognise
 from rag.ingest.parse.tables import parse_csv
@@ -51,8 +52,9 @@ def parse_file(path: Path, *, file_id: str, limits: ParseLimits | None = None) -
         if isinstance(result, ParsedDocument):
             if not any(block.text.strip() for block in result.blocks):
                 raise IngestError("holds no text")
-            yield replace(result, warnings=(*warnings, *result.warnings)) if is_first else result
-            is_first = False
+            for part in in_parts(result, file_id=file_id):
+                yield replace(part, warnings=(*warnings, *part.warnings)) if is_first else part
+                is_first = False
         else:
             yield result
 
