@@ -13,7 +13,8 @@ RagError
 │   ├── ModelRefusedKey        401 or 403
 │   ├── ModelBusy              429
 │   ├── ModelTimeout           no token before the deadline
-│   └── ModelInterrupted       died after the first token
+│   ├── ModelInterrupted       died after the first token
+│   └── ModelTruncated         ended the answer early itself: token limit, content filter
 └── IngestError                one file cannot be ingested; the message is the one line its owner reads
 
 Messages say what happened, to what, and what the person can do; they never carry a key or a question.
@@ -88,6 +89,12 @@ class ModelInterrupted(ModelError):
     """The stream died after the first token; what came before stands."""
 
     code = "model_interrupted"
+
+
+class ModelTruncated(ModelError):
+    """The model ended the answer early itself (token limit, content filter); what came before stands."""
+
+    code = "model_truncated"
 
 
 class IngestError(RagError):

@@ -5,15 +5,17 @@ Implementations: stores in `rag/stores`, embedders in `rag/embeddings`, answerer
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.records import Document
 from rag.resilience.deadline import Deadline
-from rag.types import Exchange, Language, Mode, Passage, Timings, Usage
+from rag.types import CacheHit, Citation, Exchange, Language, Mode, Passage, Timings, Usage
 
 Vectors = NDArray[np.float32]
 """Shape (n, dimensions), rows of unit length."""
@@ -109,11 +111,167 @@ class Answerer(Protocol):
         """What the log line calls it."""
         ...
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[Token | Usage]:
-        """Tokens as they come, then one `Usage`. Closing the iterator stops the model.
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Token | Usage, None]:
+        """Tokens as they come, then one `Usage`, also before it raises. Closing the iterator stops the model.
 
-        Raises a `ModelError`; after the first token only `ModelInterrupted` or `ModelTimeout`.
+        Raises a `ModelError`; after the first token only `ModelInterrupted`, `ModelTruncated` or `ModelTimeout`.
         """
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstantHit:
+    """An answer that is ready: curated, or remembered."""
+
+    answer: str
+    """Markdown, checked when it was made; `[n]` in it refers to `citations`."""
+    citations: tuple[Citation, ...] = ()
+    cache: CacheHit = "faq"
+    similarity: float | None = None
+    """None for an exact match."""
+    epoch: int | None = None
+
+
+class InstantAnswers(Protocol):
+    """Answers that need neither retrieval nor a model; asked before anything else."""
+
+    async def lookup(self, text: str, *, collections: frozenset[str], language: Language) -> InstantHit | None:
+        """The ready answer to this very question, within the permitted collections; None if there is none.
+
+        Raises `StoreError` if it cannot tell; the question is then answered the long way.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingChunk:
+    """A chunk that has no vectors yet."""
+
+    key: int
+    """What `attach` wants back. Ascending in order of ingest."""
+    texts: tuple[str, ...]
+    """What to embed: first the chunk, then each of its sentences."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDocument:
+    """What an admin sees of a document."""
+
+    collection: str
+    source: str
+    id: str
+    file: str
+    title: str
+    url: str | None
+    language: Language
+    valid_from: date | None
+    valid_until: date | None
+    content_hash: str
+    size: int
+    """Bytes of the original."""
+    chunks: int
+    pending: int
+    """Chunks that are found by full text already, but wait for their vectors."""
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentPage:
+    """Documents in order of (collection, source, id)."""
+
+    documents: tuple[StoredDocument, ...]
+    after: str | None
+    """Where the next page begins; None on the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionCounts:
+    """How much a collection holds."""
+
+    documents: int
+    chunks: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """What a source's document was made of: enough to know that it needs no work, or that its file is gone."""
+
+    content_hash: str
+    file: str
+
+
+class KnowledgeStore(Protocol):
+    """Where documents are kept: the side that ingest and admins use (ranking uses `rag.retrieval.view.Knowledge`).
+
+    Every method may raise a `StoreError`; one that failed has changed nothing.
+    """
+
+    async def open(self) -> None:
+        """Connect or open now, rather than at first use. Raises what is wrong."""
+        ...
+
+    async def put(self, documents: Sequence[Document]) -> None:
+        """Write documents, each in place of the former version with its (collection, source, id); all or none.
+
+        They are found by full text from then on. Chunks whose digest is known keep their vectors.
+        """
+        ...
+
+    async def pending(self, limit: int, *, after: int = 0) -> tuple[PendingChunk, ...]:
+        """Up to `limit` chunks above the key `after` that wait for vectors; equal ones only once; empty: none is left."""
+        ...
+
+    async def attach(self, embedder: str, dimensions: int, vectors: Sequence[tuple[int, Vectors]]) -> int:
+        """Give chunks (by key) their vectors, a row for each of `texts`; returns how many chunks got theirs.
+
+        Chunks that are gone by now are passed over. Raises `EmbeddingMismatch`, `InputError`.
+        """
+        ...
+
+    async def check_embedding(self, embedder: str, dimensions: int) -> None:
+        """Raises `EmbeddingMismatch` if the vectors come from another model."""
+        ...
+
+    async def reset_vectors(self, embedder: str, dimensions: int) -> int:
+        """Forget all vectors, for another model; returns how many chunks are pending now."""
+        ...
+
+    async def remove(self, collection: str, ids: Sequence[str], *, source: str | None = None) -> int:
+        """Remove documents with everything they left (None: whatever their source); returns how many there were."""
+        ...
+
+    async def ingested(self, collection: str, source: str) -> Mapping[str, Ingested]:
+        """By document id, everything that came from this source."""
+        ...
+
+    async def documents(
+        self,
+        collections: frozenset[str],
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        source: str | None = None,
+    ) -> DocumentPage:
+        """A page of documents, expired ones included. Raises `InputError` for an `after` that is none of ours."""
+        ...
+
+    async def document(self, collection: str, id: str, *, source: str | None = None) -> StoredDocument | None:  # noqa: A002 - the contract's word
+        """One document; None if there is none."""
+        ...
+
+    async def counts(self) -> Mapping[str, CollectionCounts]:
+        """By collection that holds documents."""
+        ...
+
+    async def epoch(self, collections: frozenset[str]) -> int:
+        """Grows with every change to one of these collections."""
+        ...
+
+    async def refresh(self) -> None:
+        """Return once views show everything that was written before this call."""
         ...
 
     async def close(self) -> None: ...

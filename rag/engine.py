@@ -1,0 +1,253 @@
+"""One question to its answer, as a stream of events: look it up, or retrieve, write, check."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from rag.asked import LONGEST_QUESTION, cleaned, has_words
+from rag.errors import EmbeddingError, InputError, ModelError, ModelInterrupted, ModelTruncated, StoreError
+from rag.generate import phrases
+from rag.generate.citations import CitationChecker
+from rag.generate.prompt import is_refusal, within_budget
+from rag.language import detect
+from rag.ports import Answerer, GenerationRequest, InstantAnswers, InstantHit, Retrieved, Retriever, Token
+from rag.types import AnswerEvent, Delta, Done, Failed, Language, Passage, Question, Sources, Status, Timings, Usage
+
+_READ_AFTER_REFUSAL = 16
+"""Pieces of the stream read after the sign for no answer, to learn what the call cost."""
+
+
+class Engine:
+    """Answers questions. It holds no state between them and logs nothing: what is worth knowing is in its events."""
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        answerer: Answerer,
+        *,
+        contact: str | None = None,
+        instant: InstantAnswers | None = None,
+        passages: int = 8,
+        token_budget: int = 4_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Answer from what `retriever` finds, in `answerer`'s words.
+
+        At most `passages` of them within `token_budget` tokens are given to the answerer. `contact` is named where the
+        documents have no answer. `instant` is asked before anything else.
+        """
+        self._retriever = retriever
+        self._answerer = answerer
+        self._contact = contact
+        self._instant = instant
+        self._passages = passages
+        self._token_budget = token_budget
+        self._clock = clock
+
+    async def answer(self, question: Question) -> AsyncGenerator[AnswerEvent, None]:
+        """Events up to exactly one `Done` or `Failed`. Closing the generator at any point stops the model at once.
+
+        Nothing that is wrong with a question, the store or the model is raised; what was shown before a failure stays,
+        as an `incomplete` answer.
+        """
+        text = cleaned(question.text)
+        language = question.language or detect(text)
+        unfit = self._unfit(text, language)
+        if unfit is not None:
+            for event in _whole(unfit, Done(outcome="refused", answer=unfit)):
+                yield event
+            return
+        hit = await self._look_up(text, question, language)
+        if hit is not None:
+            for event in _whole(hit.answer, _instantly(hit)):
+                yield event
+            return
+        yield Status(key="retrieving")
+        retrieved = await self._retrieve(text, question)
+        if isinstance(retrieved, Failed):
+            yield retrieved
+            return
+        chosen = within_budget(retrieved.passages[: self._passages], tokens=self._token_budget)
+        if not chosen or not retrieved.is_relevant:
+            refusal = phrases.not_found(language, self._contact)
+            done = Done(outcome="refused", answer=refusal, timings=retrieved.timings, epoch=retrieved.epoch)
+            for event in _whole(refusal, done):
+                yield event
+            return
+        request = GenerationRequest(
+            question=text,
+            language=language,
+            passages=chosen,
+            deadline=question.deadline,
+            history=question.history,
+        )
+        yield Sources(passages=chosen)
+        yield Status(key="generating")
+        async with aclosing(self._generate(request, retrieved)) as events:
+            async for event in events:
+                yield event
+
+    def _unfit(self, text: str, language: Language) -> str | None:
+        """What to say to a message that is no question; None for one that is."""
+        if not has_words(text):
+            return phrases.no_words(language)
+        if len(text) > LONGEST_QUESTION:
+            return phrases.too_long(language, characters=len(text), limit=LONGEST_QUESTION)
+        return None
+
+    async def _look_up(self, text: str, question: Question, language: Language) -> InstantHit | None:
+        if self._instant is None:
+            return None
+        try:
+            return await self._instant.lookup(text, collections=question.audience.collections, language=language)
+        except StoreError:
+            # Ready answers save time; without them the question is answered all the same.
+            return None
+
+    async def _retrieve(self, text: str, question: Question) -> Retrieved | Failed:
+        started = self._clock()
+        try:
+            async with asyncio.timeout(question.deadline.remaining_s(started)):
+                retrieved = await self._retriever.retrieve(
+                    text, collections=question.audience.collections, k=self._passages, deadline=question.deadline
+                )
+        except TimeoutError:
+            failed = Failed(code="timeout", cause="retrieval took until the deadline")
+        except (StoreError, EmbeddingError) as error:
+            failed = Failed(code="store_unavailable", cause=str(error))
+        except InputError as error:
+            failed = Failed(code="internal", cause=str(error))
+        else:
+            return retrieved
+        return replace(failed, timings=Timings(retrieve_ms=self._ms_since(started)))
+
+    async def _generate(self, request: GenerationRequest, retrieved: Retrieved) -> AsyncGenerator[AnswerEvent, None]:
+        writing = _Writing(passages=request.passages, usage=Usage(model=self._answerer.model))
+        started = self._clock()
+        trouble: ModelError | None = None
+        try:
+            async with aclosing(self._answerer.stream(request)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Usage):
+                        writing.usage = piece
+                        continue
+                    if writing.first_ms is None:
+                        writing.first_ms = self._ms_since(started)
+                    if shown := writing.take(piece):
+                        yield Delta(text=shown)
+                    if writing.is_done_refusing:
+                        break
+        except ModelError as error:
+            trouble = error
+        if shown := writing.finish(is_cut=trouble is not None):
+            yield Delta(text=shown)
+        # An extractive answer has no first token worth a figure.
+        first_ms = writing.first_ms if writing.usage.llm_calls else None
+        timings = retrieved.timings.merged(Timings(llm_first_token_ms=first_ms))
+        if writing.is_refused:
+            refusal = phrases.not_found(request.language, self._contact)
+            yield Delta(text=refusal)
+            yield Done(
+                outcome="refused",
+                answer=refusal,
+                passages=len(request.passages),
+                timings=timings,
+                usage=writing.usage,
+                epoch=retrieved.epoch,
+            )
+        elif not writing.text:
+            yield _failed(trouble, timings, writing.usage)
+        else:
+            yield Done(
+                outcome="incomplete" if trouble else "answered",
+                answer=writing.text.rstrip(),
+                citations=writing.checker.citations,
+                passages=len(request.passages),
+                timings=timings,
+                usage=writing.usage,
+                error=trouble.code if trouble else None,
+                epoch=retrieved.epoch,
+            )
+
+    def _ms_since(self, started: float) -> float:
+        return (self._clock() - started) * 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class _Writing:
+    """An answer while it is being written."""
+
+    passages: tuple[Passage, ...]
+    usage: Usage
+    checker: CitationChecker = field(init=False)
+    text: str = ""
+    first_ms: float | None = None
+    is_refused: bool | None = None
+    """None until the beginning of the answer has decided it."""
+    begun: str = ""
+    after_refusal: int = 0
+
+    def __post_init__(self) -> None:
+        self.checker = CitationChecker(self.passages)
+
+    @property
+    def is_done_refusing(self) -> bool:
+        return self.after_refusal > _READ_AFTER_REFUSAL
+
+    def take(self, token: Token) -> str:
+        """What may be shown after this token."""
+        if self.is_refused:
+            self.after_refusal += 1
+            return ""
+        if self.is_refused is None:
+            self.begun += token.text
+            self.is_refused = is_refusal(self.begun)
+            return self._shown(self.checker.feed(self.begun)) if self.is_refused is False else ""
+        return self._shown(self.checker.feed(token.text))
+
+    def finish(self, *, is_cut: bool) -> str:
+        """What may be shown now that nothing more comes; `is_cut`: more was to come."""
+        if self.is_refused is None and self.begun.strip():
+            if is_cut:
+                # Half a sign for no answer tells the reader nothing.
+                return ""
+            # The line break ends the word: what is no whole sign is text.
+            self.is_refused = bool(is_refusal(self.begun + "\n"))
+            if not self.is_refused:
+                return self._shown(self.checker.feed(self.begun) + self.checker.finish())
+        return "" if self.is_refused else self._shown(self.checker.finish())
+
+    def _shown(self, checked: str) -> str:
+        if not self.text:
+            checked = checked.lstrip()
+        self.text += checked
+        return checked
+
+
+def _whole(text: str, done: Done) -> tuple[AnswerEvent, ...]:
+    return Delta(text=text), done
+
+
+def _instantly(hit: InstantHit) -> Done:
+    return Done(
+        outcome="answered",
+        answer=hit.answer,
+        citations=hit.citations,
+        cache=hit.cache,
+        similarity=hit.similarity,
+        epoch=hit.epoch,
+    )
+
+
+def _failed(trouble: ModelError | None, timings: Timings, usage: Usage) -> Failed:
+    if trouble is None:
+        cause = "the answer held nothing that can be shown"
+        return Failed(code="model_unavailable", cause=cause, timings=timings, usage=usage)
+    # Nothing was shown, so to the asker it is the same as a model that never answered.
+    is_cut = isinstance(trouble, ModelInterrupted | ModelTruncated)
+    code = "model_unavailable" if is_cut else trouble.code
+    return Failed(code=code, cause=str(trouble), timings=timings, usage=usage)
