@@ -6,13 +6,15 @@ In:  `tokens`, int32 (texts, tokens), each row `[CLS] ... [SEP]` and then padded
 Out: `vectors`, float32 (texts, 384), mean over the tokens that are not padding, of unit length.
 
 Every weight is an external initializer that carries the tensor's name in the published safetensors file; the program
-hands them over when it opens the session (`rag/embeddings/minilm.py`). Standard operators only, so that every execution provider can
-take the graph and onnxruntime makes its own fusions for it.
+hands them over when it opens the session (`rag/embeddings/runtime.py`). Standard operators only, so that every
+execution provider can take the graph: onnxruntime's own fused operators (Attention, SkipLayerNormalization) were up
+to 12 % slower on a CPU with AVX-512 (docs/decisions/0003).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,7 +34,7 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
 
-    def op(self, kind: str, *inputs: str, output: str = "", **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Append one node and return the name of its output."""
         output = output or f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
