@@ -45,6 +45,8 @@ class Discovered:
     """Files that are not read, each with its reason."""
     folders: tuple[str, ...]
     """The sources that were given as whole folders: what `--sync` may compare."""
+    unreadable: tuple[tuple[str, str], ...] = ()
+    """Source and path (empty or ending with `/`) of folders that could not be opened: what is in them is not gone."""
 
 
 def check_collection(name: str) -> str:
@@ -80,8 +82,15 @@ def source_of(folder: str | Path) -> str:
 def discover(paths: Sequence[str | Path], *, source: str | None = None) -> Discovered:
     """Every file under `paths` that can be read, in order, each once. `source` names it otherwise than by its folder.
 
-    Raises `InputError` for a path that does not exist.
+    Raises `InputError` for a path that does not exist or lies where it cannot be reached.
     """
+    try:
+        return _discovered(paths, source)
+    except OSError as error:
+        raise InputError(f"{clean(str(error.filename))} cannot be opened: {(error.strerror or '').lower()}") from None
+
+
+def _discovered(paths: Sequence[str | Path], source: str | None) -> Discovered:
     walk = _Walk()
     given = [Path(path) for path in paths]
     folders = [path for path in given if path.is_dir()]
@@ -101,6 +110,7 @@ def discover(paths: Sequence[str | Path], *, source: str | None = None) -> Disco
         files=tuple(walk.files),
         set_aside=tuple(walk.set_aside),
         folders=tuple(dict.fromkeys(source or source_of(folder) for folder in folders)),
+        unreadable=tuple(walk.unreadable),
     )
 
 
@@ -110,6 +120,7 @@ class _Walk:
 
     files: list[SourceFile] = field(default_factory=list)
     set_aside: list[FileOutcome] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
     _seen: dict[tuple[int, int], str] = field(default_factory=dict)
     _ids: dict[tuple[str, str], str] = field(default_factory=dict)
     _links: list[tuple[Path, str, str]] = field(default_factory=list)
@@ -139,6 +150,7 @@ class _Walk:
             except OSError as error:
                 line = f"cannot be opened: {(error.strerror or 'unknown error').lower()}"
                 self._aside(source, clean(prefix) or ".", "failed", line)
+                self.unreadable.append((source, clean(prefix)))
                 continue
             deeper = []
             for entry in listed:
@@ -189,13 +201,8 @@ class _Walk:
             self._ids[source, name] = str(path)
             self.files.append(SourceFile(path=str(path.absolute()), id=name, source=source, size=info.st_size))
 
-    def _aside(self, source: str, name: str, outcome: str, reason: str) -> None:
-        assert outcome in {"skipped", "failed"}
-        self.set_aside.append(
-            FileOutcome(
-                file=name, source=source, outcome="skipped" if outcome == "skipped" else "failed", reason=reason
-            )
-        )
+    def _aside(self, source: str, name: str, outcome: Outcome, reason: str) -> None:
+        self.set_aside.append(FileOutcome(file=name, source=source, outcome=outcome, reason=reason))
 
 
 def _exists(path: Path) -> bool:

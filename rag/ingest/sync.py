@@ -27,20 +27,28 @@ class SyncPlan:
 
 
 def plan_sync(
-    source: str, known: Mapping[str, Ingested], *, files: Collection[str], read: Mapping[str, Collection[str]]
+    source: str,
+    known: Mapping[str, Ingested],
+    *,
+    files: Collection[str],
+    read: Mapping[str, Collection[str]],
+    unreadable: Collection[str] = (),
 ) -> SyncPlan:
     """What vanished: documents whose file is gone, and documents that their file no longer holds.
 
     `files`: all files of the source as they are now, whether they could be read or not. `read`: the document ids
-    that each file read to its end without trouble gave; for the others the store keeps what it has.
+    that each file read to its end without trouble gave; for the others the store keeps what it has. `unreadable`:
+    folders (empty, or ending with `/`) that could not be opened.
     """
     present = frozenset(files)
-    removed = [
-        identity
-        for identity, ingested in known.items()
-        if ingested.file not in present or (ingested.file in read and identity not in read[ingested.file])
-    ]
-    return SyncPlan(source=source, removed=tuple(sorted(removed)), total=len(known))
+
+    def is_gone(identity: str, file: str) -> bool:
+        if file in present:
+            return file in read and identity not in read[file]
+        return not any(file.startswith(folder) for folder in unreadable)
+
+    removed = sorted(identity for identity, ingested in known.items() if is_gone(identity, ingested.file))
+    return SyncPlan(source=source, removed=tuple(removed), total=len(known))
 
 
 def check_same_folder(source: str, known: Mapping[str, Ingested], files: Collection[str]) -> None:
