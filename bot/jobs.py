@@ -50,6 +50,12 @@ class JobRun:
         self.failed += failed
         self.changed.set()
 
+    def restart(self, items: int) -> None:
+        """Count anew, over this many items."""
+        self.done = self.failed = 0
+        self.errors.clear()
+        self.total(items)
+
     def error(self, line: str) -> None:
         """Say what went wrong with one item, for the person who started the job."""
         if len(self.errors) < MAX_ERRORS:

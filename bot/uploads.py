@@ -14,7 +14,8 @@ from pathlib import Path
 SOURCE = "upload"
 """The source of every document that came over HTTP: a later upload of the same id replaces it."""
 _LONGEST_NAME = 200
-_LONGEST_PATH = 800
+_LONGEST_PATH = 400
+"""Characters, as for every document id."""
 
 
 class UploadError(Exception):
@@ -35,8 +36,8 @@ def safe_name(raw: str) -> str:
     for part in unicodedata.normalize("NFC", raw).replace("\\", "/").split("/"):
         # Control and format characters (bidi overrides too) would show another name than they are.
         visible = "".join(char for char in part if not unicodedata.category(char).startswith("C"))
-        # No leading dot: neither `..` nor a hidden file that a folder's walk passes over.
-        kept = visible.strip().lstrip(".").strip()
+        # Neither `..` nor a hidden or backup file, which a folder's walk passes over.
+        kept = visible.strip(". ~\t\u00a0")
         if len(kept.encode()) > _LONGEST_NAME:
             raise UploadError("a file name is longer than 200 bytes; please shorten it")
         if kept and not (len(kept) == 2 and kept[1] == ":"):
@@ -44,8 +45,8 @@ def safe_name(raw: str) -> str:
     name = "/".join(parts)
     if not name:
         raise UploadError("a file has no usable name; send `filename` with every `file` part")
-    if len(name.encode()) > _LONGEST_PATH:
-        raise UploadError("a file's path is longer than 800 bytes; please shorten it")
+    if len(name) > _LONGEST_PATH:
+        raise UploadError(f"a file's path is longer than {_LONGEST_PATH} characters; please shorten it")
     return name
 
 

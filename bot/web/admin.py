@@ -1,0 +1,101 @@
+"""What the admin's routes are given, and the one guard before all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from bot.auth import Failures, Sessions, Via
+from bot.jobs import JobRunner
+from bot.state.jobs import JobTable
+from bot.telemetry.line import TurnLine
+from bot.uploads import Uploads
+from bot.web.callers import client_address
+from bot.web.errors import ApiError
+from bot.web.services import SERVICES
+from rag.ports import KnowledgeStore
+
+ADMIN_COOKIE = "grapevine_admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminServices:
+    """Everything the admin's handlers use; built in `bot/wiring.py`."""
+
+    sessions: Sessions
+    failures: Failures
+    jobs: JobTable
+    runner: JobRunner
+    uploads: Uploads
+    store: KnowledgeStore
+    recent: Callable[[], Sequence[TurnLine]]
+    """The lines of the last turns, oldest first."""
+
+
+ADMIN = web.AppKey("admin", AdminServices)
+
+
+async def require_admin(request: web.Request) -> Via:
+    """Let the admin in, by bearer token or by the dashboard's session, and say which.
+
+    Raises:
+        ApiError: 401 (no or a wrong token, no session), 403 (an API token; a session used by another site's page),
+            429 (too many wrong tokens from this address).
+    """
+    if "Authorization" in request.headers:
+        _check_token(request)
+        return "token"
+    session = request.cookies.get(ADMIN_COOKIE)
+    if session is None or not await request.app[ADMIN].sessions.is_open(session):
+        raise _unauthorized("Only for the admin: send `Authorization: Bearer TOKEN`, or open `grapevine login-link`.")
+    if not is_same_origin(request):
+        raise ApiError(403, "foreign_origin", "This came from another site's page. Open the dashboard itself.")
+    return "session"
+
+
+def is_same_origin(request: web.Request) -> bool:
+    """Whether a request with the admin's cookie was made by our own page, or typed by the person.
+
+    SameSite=Strict is not enough: `localhost:3000` is the same *site* as `localhost:8080`, so its pages may send our
+    cookie. https://web.dev/articles/fetch-metadata
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.host:
+        return False
+    is_reading = request.method in {"GET", "HEAD"}
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin" or (site == "none" and is_reading)
+    # Over plain HTTP to another machine browsers send no Sec-Fetch-Site, but an Origin with whatever changes something.
+    return origin is not None or is_reading
+
+
+def _check_token(request: web.Request) -> None:
+    failures, tokens = request.app[ADMIN].failures, request.app[SERVICES].tokens
+    address = client_address(request)
+    # Before comparing, and whatever the token: otherwise the one right guess among many would still be told.
+    if wait_s := failures.wait_s(address):
+        seconds = math.ceil(wait_s)
+        raise ApiError(
+            429,
+            "too_many_wrong_tokens",
+            f"Too many wrong tokens came from this address. Try again in {seconds} s.",
+            headers={"Retry-After": str(seconds)},
+        )
+    scheme, _, token = request.headers["Authorization"].partition(" ")
+    token = token.strip()
+    if scheme.lower() == "bearer" and token:
+        if tokens.is_admin(token):
+            return
+        if tokens.api_caller(token) is not None:
+            raise ApiError(403, "admin_only", "An API token does not open this; it needs the admin token.")
+    failures.note(address)
+    raise _unauthorized("This is not the admin token. Send `Authorization: Bearer TOKEN`.")
+
+
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
