@@ -221,7 +221,7 @@ class KnowledgeStore(Protocol):
         ...
 
     async def pending(self, limit: int, *, after: int = 0) -> tuple[PendingChunk, ...]:
-        """Up to `limit` chunks above the key `after` that wait for vectors; equal ones only once; empty: none is left."""
+        """Up to `limit` chunks above the key `after` that wait for vectors, equal ones only once; empty: none left."""
         ...
 
     async def attach(self, embedder: str, dimensions: int, vectors: Sequence[tuple[int, Vectors]]) -> int:

@@ -1,0 +1,204 @@
+"""The embedded store: one SQLite file, searched in memory, shared by any number of processes.
+
+`EmbeddedStore` is both the admin's side (`rag.ports.KnowledgeStore`, async) and the ranking's side
+(`rag.retrieval.view.Knowledge`, to be called from a thread). One thread writes, a few read, and one follows the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from rag.errors import StoreUnavailable
+from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, StoredDocument, Vectors
+from rag.records import Document
+from rag.retrieval.view import ChunkInfo
+from rag.stores import reader, schema, writer
+from rag.stores.connection import damaged, explained
+from rag.stores.file import StoreFile
+from rag.stores.follower import POLL_S, Follower
+from rag.stores.snapshot import Snapshot
+from rag.stores.view import SegmentView
+
+_Asked = ParamSpec("_Asked")
+_Answer = TypeVar("_Answer")
+
+_READERS = 4
+_VIEWS_KEPT = 32
+
+
+def _local_now() -> datetime:
+    return datetime.now(tz=UTC).astimezone()
+
+
+class EmbeddedStore:
+    """A `knowledge.db`. Opened (and created) at first use or by `open`, in a thread."""
+
+    def __init__(self, path: Path, *, now: Callable[[], datetime] = _local_now, poll_s: float = POLL_S) -> None:
+        """`now`: in the zone whose midnight documents expire at; `poll_s`: how often to look for others' changes."""
+        self._path = path
+        self._now = now
+        self._follower = Follower(path, self._today, poll_s)
+        self._local = threading.local()
+        self._files: list[StoreFile] = []
+        self._files_lock = threading.Lock()
+        self._writer = writer.Writer(self._connection, now)
+        self._write_pool = ThreadPoolExecutor(1, thread_name_prefix="knowledge-writer")
+        self._read_pool = ThreadPoolExecutor(_READERS, thread_name_prefix="knowledge-reader")
+        self._views: tuple[Snapshot | None, dict[frozenset[str], SegmentView]] = (None, {})
+        self._is_closed = False
+
+    # What ranking asks; synchronous.
+
+    def view(self, collections: frozenset[str]) -> SegmentView:
+        """The present state of these collections. Raises a `StoreError`."""
+        snapshot = self._follower.current
+        known, views = self._views
+        if known is not snapshot or len(views) > _VIEWS_KEPT:
+            views = {}
+            self._views = snapshot, views
+        view = views.get(collections)
+        if view is None:
+            view = views[collections] = SegmentView(snapshot, collections)
+        return view
+
+    def find(self, passage_id: str, collections: frozenset[str]) -> ChunkInfo | None:
+        """One chunk by id, if it is permitted and its document valid today. Raises a `StoreError`."""
+        with explained(self._path):
+            return reader.passage(self._connection(), passage_id, collections, self._today())
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the search arrays of the present snapshot take."""
+        return self._follower.current.nbytes
+
+    # What ingest and admins ask.
+
+    async def open(self) -> None:
+        """Open the file and load it for searching."""
+        await self._in_reader(self._follower.refresh)
+
+    async def put(self, documents: Sequence[Document]) -> None:
+        """Write documents, each in place of its former version."""
+        if documents:
+            await self._write(self._writer.put, documents)
+
+    async def pending(self, limit: int, *, after: int = 0) -> tuple[PendingChunk, ...]:
+        """Chunks that wait for vectors."""
+        return await self._read(writer.pending, limit, after)
+
+    async def attach(self, embedder: str, dimensions: int, vectors: Sequence[tuple[int, Vectors]]) -> int:
+        """Give chunks their vectors."""
+        return await self._write(self._writer.attach, embedder, dimensions, vectors)
+
+    async def check_embedding(self, embedder: str, dimensions: int) -> None:
+        """Raises `EmbeddingMismatch` if the vectors come from another model."""
+        await self._read(schema.check_embedding, embedder, dimensions)
+
+    async def reset_vectors(self, embedder: str, dimensions: int) -> int:
+        """Forget all vectors, for another model."""
+        return await self._write(self._writer.reset_vectors, embedder, dimensions)
+
+    async def remove(self, collection: str, ids: Sequence[str], *, source: str | None = None) -> int:
+        """Remove documents with everything they left."""
+        return await self._write(self._writer.remove, collection, ids, source)
+
+    async def ingested(self, collection: str, source: str) -> Mapping[str, Ingested]:
+        """By document id, everything from this source."""
+        return await self._read(reader.ingested, collection, source)
+
+    async def documents(
+        self, collections: frozenset[str], *, after: str | None = None, limit: int = 100, source: str | None = None
+    ) -> DocumentPage:
+        """A page of documents."""
+
+        def page(connection: sqlite3.Connection) -> DocumentPage:
+            return reader.documents(connection, collections, after=after, limit=limit, source=source)
+
+        return await self._read(page)
+
+    async def document(self, collection: str, id: str, *, source: str | None = None) -> StoredDocument | None:  # noqa: A002 - the port's word
+        """One document."""
+        return await self._read(reader.document, collection, id, source)
+
+    async def counts(self) -> Mapping[str, CollectionCounts]:
+        """By collection that holds documents."""
+        return await self._read(reader.counts)
+
+    async def epoch(self, collections: frozenset[str]) -> int:
+        """The number of the last change to one of these collections."""
+        return await self._read(reader.epoch, collections)
+
+    async def refresh(self) -> None:
+        """Return once views show everything that was written before."""
+        await self._in_reader(self._follower.refresh)
+
+    async def check(self) -> None:
+        """Read the whole file and raise `StoreCorrupt` if SQLite finds it damaged."""
+        found = await self._read(reader.check)
+        if found is not None:
+            raise damaged(self._path, found)
+
+    async def close(self) -> None:
+        """Finish what is being written and close the file. Later calls raise `StoreUnavailable`."""
+        if not self._is_closed:
+            self._is_closed = True
+            await asyncio.to_thread(self._shut)
+
+    def _shut(self) -> None:
+        self._write_pool.shutdown()
+        self._read_pool.shutdown()
+        self._follower.close()
+        with self._files_lock:
+            for file in self._files:
+                file.close()
+
+    def _today(self) -> date:
+        return self._now().date()
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own."""
+        file: StoreFile | None = getattr(self._local, "file", None)
+        if file is None:
+            file = self._local.file = StoreFile(self._path)
+            with self._files_lock:
+                self._files.append(file)
+        file.reopened()
+        return file.connection
+
+    async def _read(
+        self,
+        ask: Callable[Concatenate[sqlite3.Connection, _Asked], _Answer],
+        *args: _Asked.args,
+        **kwargs: _Asked.kwargs,
+    ) -> _Answer:
+        def run() -> _Answer:
+            return ask(self._connection(), *args, **kwargs)
+
+        return await self._in_reader(run)
+
+    async def _write(self, change: Callable[_Asked, _Answer], *args: _Asked.args, **kwargs: _Asked.kwargs) -> _Answer:
+        def run() -> _Answer:
+            with explained(self._path):
+                return change(*args, **kwargs)
+
+        self._must_be_open()
+        return await asyncio.get_running_loop().run_in_executor(self._write_pool, run)
+
+    async def _in_reader(self, ask: Callable[[], _Answer]) -> _Answer:
+        def run() -> _Answer:
+            with explained(self._path):
+                return ask()
+
+        self._must_be_open()
+        return await asyncio.get_running_loop().run_in_executor(self._read_pool, run)
+
+    def _must_be_open(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable(f"the store {self._path} is closed.")
