@@ -1,0 +1,185 @@
+"""Who is calling, what they may read, and how often they may ask.
+
+The rule for `platform`, which decides between the `web` and `api` entries of `GRAPEVINE_ACCESS`:
+
+- a request with a bearer token is `api`;
+- a request that carries our session cookie *and* comes from our own page (`Sec-Fetch-Site`, or `Origin` where a browser
+  does not send that) is `web`;
+- everything else, another site's page included, is `api` without a token.
+
+A caller is *known* by an API token, or on the page by having signed in with one. Others read what their platform and
+strangers (`*`) may both read. The admin token may name any collection that exists.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Literal
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from bot.access import EVERYTHING, Access
+from bot.web.errors import ApiError
+from bot.web.rates import Buckets
+from bot.web.services import SERVICES, Rate, WebServices
+
+SESSION_COOKIE = "grapevine_session"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """One client of the API."""
+
+    platform: Literal["web", "api"]
+    key: str
+    """What conversations are bound to: the browser, the token, or `anonymous`."""
+    client: str
+    """What rate limits are counted by: the token, or else the network address."""
+    is_admin: bool = False
+    is_known: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meters:
+    """The buckets of one application."""
+
+    asks: Buckets
+    reads: Buckets
+    token_asks: Buckets
+    token_reads: Buckets
+
+
+METERS = web.AppKey("meters", Meters)
+
+
+def new_meters(services: WebServices) -> Meters:
+    """Full buckets."""
+    limits = services.limits
+
+    def buckets(rate: Rate, factor: int = 1) -> Buckets:
+        return Buckets(per_s=rate.per_s * factor, burst=rate.burst * factor, clock=services.clock)
+
+    return Meters(
+        asks=buckets(limits.asks),
+        reads=buckets(limits.reads),
+        token_asks=buckets(limits.asks, limits.token_factor),
+        token_reads=buckets(limits.reads, limits.token_factor),
+    )
+
+
+def identify(request: web.Request) -> Caller:
+    """Who is calling.
+
+    Raises:
+        ApiError: 401, when there is a token and we do not know it.
+    """
+    services = request.app[SERVICES]
+    if "Authorization" in request.headers:
+        return _by_token(request.headers["Authorization"], services)
+    client = f"at:{client_address(request)}"
+    session = services.signer.session(request.cookies.get(SESSION_COOKIE))
+    if session is not None and _is_from_our_page(request):
+        is_known = session.member is not None and services.tokens.is_current(session.member)
+        return Caller(
+            platform="web",
+            key=f"web:{session.session_id}",
+            client=f"token:{session.member}" if is_known else client,
+            is_known=is_known,
+        )
+    return Caller(platform="api", key="anonymous", client=client)
+
+
+def charge(request: web.Request, caller: Caller, kind: Literal["asks", "reads"]) -> None:
+    """Count one request.
+
+    Raises:
+        ApiError: 429 with `Retry-After`, when there were too many.
+    """
+    if caller.is_admin:
+        return
+    meters = request.app[METERS]
+    if kind == "asks":
+        buckets = meters.token_asks if caller.is_known else meters.asks
+    else:
+        buckets = meters.token_reads if caller.is_known else meters.reads
+    wait_s = buckets.take(caller.client)
+    if wait_s:
+        seconds = math.ceil(wait_s)
+        raise ApiError(
+            429,
+            "rate_limited",
+            f"Too many requests in a short time. Please try again in {seconds} s.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+async def readable(request: web.Request, caller: Caller, named: Sequence[str] | None) -> frozenset[str]:
+    """The collections to search: those that the caller named, or else all they may read.
+
+    Raises:
+        ApiError: 403, the same for a forbidden and for an unknown collection.
+    """
+    services = request.app[SERVICES]
+    existing = await services.collections()
+    allowed = services.access.may_read(caller.platform, existing=existing)
+    if not (caller.is_known or caller.is_admin):
+        strangers = Access({EVERYTHING: services.access.grants.get(EVERYTHING, frozenset())})
+        allowed &= strangers.may_read(caller.platform, existing=existing)
+    if named is None:
+        return allowed
+    wanted = frozenset(named)
+    if not wanted <= (allowed | existing if caller.is_admin else allowed):
+        raise ApiError(403, "forbidden_collection", "At least one of these collections is not open to you.")
+    return wanted
+
+
+def client_address(request: web.Request) -> str:
+    """The client's address, as far as it can be trusted; an IPv6 client is its /64, the smallest that networks give."""
+    peer = request.remote or "unknown"
+    if is_behind_proxy(request) and (forwarded := request.headers.get("X-Forwarded-For")):
+        # Only the last entry was written by our proxy; those before it come from the client.
+        peer = forwarded.rsplit(",", 1)[-1].strip()
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return "unknown"
+    return str(ip_network(f"{address}/64", strict=False)) if address.version == 6 else str(address)
+
+
+def is_behind_proxy(request: web.Request) -> bool:
+    """Whether the peer is one whose `X-Forwarded-*` headers are believed."""
+    try:
+        peer = ip_address(request.remote or "")
+    except ValueError:
+        return False
+    return any(peer in network for network in request.app[SERVICES].limits.proxies)
+
+
+def _by_token(header: str, services: WebServices) -> Caller:
+    scheme, _, token = header.partition(" ")
+    token = token.strip()
+    if scheme.lower() == "bearer" and token:
+        if services.tokens.is_admin(token):
+            return Caller(platform="api", key="admin", client="admin", is_admin=True, is_known=True)
+        if (caller := services.tokens.api_caller(token)) is not None:
+            return Caller(platform="api", key=f"token:{caller}", client=f"token:{caller}", is_known=True)
+    raise ApiError(
+        401,
+        "unauthorized",
+        "This token is not known. Send `Authorization: Bearer TOKEN`, or no such header.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _is_from_our_page(request: web.Request) -> bool:
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        # `none`: typed or opened by the person, which only happens to pages that change nothing.
+        return site == "same-origin" or (site == "none" and request.method in {"GET", "HEAD"})
+    # Browsers send no Sec-Fetch-Site over plain HTTP to another machine, nor Origin with a same-site GET.
+    origin = request.headers.get("Origin")
+    return urlsplit(origin).netloc == request.host if origin else request.method in {"GET", "HEAD"}

@@ -1,0 +1,64 @@
+"""What the web application is given, and its limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from aiohttp import web
+
+from bot.access import Access
+from bot.turn import Turns
+from bot.web.sessions import Signer
+from bot.web.tokens import Tokens
+from rag.ports import Retriever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A token bucket: `burst` at once, `per_s` in the long run."""
+
+    per_s: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebLimits:
+    """What one client may do. Callers with an API token get `token_factor` times the rates, the admin any."""
+
+    body_bytes: int = 256 * 1024
+    body_s: float = 20.0
+    """How long a client may take to send its body."""
+    question_chars: int = 4000
+    """Telegram and Slack hold about as much in one message."""
+    most_passages: int = 100
+    asks: Rate = Rate(per_s=2, burst=60)
+    reads: Rate = Rate(per_s=100, burst=600)
+    token_factor: int = 5
+    heartbeat_s: float = 15.0
+    proxies: tuple[IPv4Network | IPv6Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    """Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebServices:
+    """Everything the handlers use; built in `bot/wiring.py`."""
+
+    turns: Turns
+    retriever: Retriever
+    access: Access
+    collections: Callable[[], Awaitable[frozenset[str]]]
+    """All collections there are, now."""
+    tokens: Tokens
+    signer: Signer
+    missing: Callable[[], Awaitable[tuple[str, ...]]]
+    """What `/readyz` still waits for, one line each; empty when ready."""
+    examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Example questions for the page, by language."""
+    limits: WebLimits = WebLimits()
+    clock: Callable[[], float] = time.monotonic
+
+
+SERVICES = web.AppKey("services", WebServices)
