@@ -13,6 +13,7 @@ from bot.access import Access
 from bot.turn import Turns
 from bot.web.sessions import Signer
 from bot.web.tokens import Tokens
+from rag.asked import LONGEST_QUESTION
 from rag.ports import Retriever
 
 
@@ -31,8 +32,7 @@ class WebLimits:
     body_bytes: int = 256 * 1024
     body_s: float = 20.0
     """How long a client may take to send its body."""
-    question_chars: int = 4000
-    """Telegram and Slack hold about as much in one message."""
+    question_chars: int = LONGEST_QUESTION
     most_passages: int = 100
     asks: Rate = Rate(per_s=2, burst=60)
     reads: Rate = Rate(per_s=100, burst=600)

@@ -83,14 +83,30 @@ class Site:
     lines: list[TurnLine]
     address: str
 
-    async def ask(self, question: str = "What does theft cover cost?", **fields: Any) -> ClientResponse:
-        headers = fields.pop("headers", None)
-        return await self.client.post("/api/v1/ask", json={"question": question, **fields}, headers=headers)
+    async def request(self, method: str, path: str, **options: Any) -> ClientResponse:
+        """A response whose body has been read."""
+        async with self.client.request(method, path, **options) as response:
+            await response.read()
+            return response
+
+    async def get(self, path: str, **options: Any) -> ClientResponse:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> ClientResponse:
+        return await self.request("POST", path, **options)
+
+    async def ask(
+        self, question: str = "What does theft cover cost?", headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> ClientResponse:
+        """The response to a question; with `stream` it is still open."""
+        body = {"question": question, **fields}
+        if fields.get("stream"):
+            return await self.client.post("/api/v1/ask", json=body, headers=headers)
+        return await self.post("/api/v1/ask", json=body, headers=headers)
 
     async def open_page(self) -> Mapping[str, str]:
         """Get a browser's session cookie; returns the headers that a browser sends with the page's requests."""
-        async with self.client.get("/") as response:
-            assert response.status == 200
+        assert (await self.get("/")).status == 200
         return {"Sec-Fetch-Site": "same-origin"}
 
 

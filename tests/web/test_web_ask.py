@@ -122,12 +122,12 @@ async def test_stopping_keeps_what_was_shown(start_site: StartSite) -> None:
     response = await site.ask(stream=True)
     while b"90,000" not in await response.content.readuntil(b"\n\n"):
         pass
-    stopped = await site.client.post("/api/v1/stop", json={"conversation": response.headers["X-Conversation"]})
+    stopped = await site.post("/api/v1/stop", json={"conversation": response.headers["X-Conversation"]})
     assert await stopped.json() == {"stopped": True}
     name, done = (await events_of(response))[-1]
     assert (name, done["outcome"], done["answer"]) == ("done", "stopped", "Theft cover costs **90,000 VND** ")
     assert site.engine.closed.is_set()
-    again = await site.client.post("/api/v1/stop", json={"conversation": response.headers["X-Conversation"]})
+    again = await site.post("/api/v1/stop", json={"conversation": response.headers["X-Conversation"]})
     assert await again.json() == {"stopped": False}
 
 
@@ -223,8 +223,8 @@ async def test_more_than_strangers_may_read_needs_a_token(start_site: StartSite)
     await site.ask()
     await site.ask(headers=page)
     await site.ask(headers={"Authorization": f"Bearer {API_TOKEN}"})
-    wrong = await site.client.post("/api/v1/session", json={"token": "wrong"}, headers=page)
-    right = await site.client.post("/api/v1/session", json={"token": API_TOKEN}, headers=page)
+    wrong = await site.post("/api/v1/session", json={"token": "wrong"}, headers=page)
+    right = await site.post("/api/v1/session", json={"token": API_TOKEN}, headers=page)
     await site.ask(headers=page)
     everything, public = frozenset({"public", "staff"}), frozenset({"public"})
     assert (wrong.status, right.status) == (401, 200)
