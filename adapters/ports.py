@@ -131,3 +131,19 @@ class Budget(Protocol):
     async def throttled(self, chat: str, retry_after_s: float) -> None:
         """The platform refused a call in `chat` and wants none for so long."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequest:
+    """Somebody wants the answer that is being written to stop."""
+
+    platform: Platform
+    conversation: str
+    asker: str
+    """Whose answer; with the conversation it names the lane."""
+    presser: str
+    """Who wants it to stop."""
+
+
+StopOutcome = Literal["stopped", "idle", "refused"]
+"""Done; nothing was being written; the presser may not."""

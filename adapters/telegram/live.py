@@ -1,0 +1,166 @@
+"""A live message's three calls over aiogram, and what Telegram's refusals mean for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aiogram import Bot
+from aiogram.exceptions import (
+    AiogramError,
+    ClientDecodeError,
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramEntityTooLarge,
+    TelegramForbiddenError,
+    TelegramMigrateToChat,
+    TelegramNetworkError,
+    TelegramRetryAfter,
+)
+from aiogram.types import (
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    MessageEntity,
+    ReplyParameters,
+)
+from aiohttp import ClientConnectorError
+
+from adapters.live.errors import (
+    ChatGone,
+    MessageGone,
+    NotModified,
+    PlatformError,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from adapters.telegram.render import TelegramScreen
+
+# The server gives no finer code than 400; these are parts of its descriptions.
+_NOT_MODIFIED = "message is not modified"
+_MESSAGE_GONE = (
+    "message to edit not found",
+    "message to delete not found",
+    "message can't be edited",
+    "message can't be deleted",
+    "message_id_invalid",
+)
+_CHAT_GONE = (
+    "chat not found",
+    "message thread not found",
+    "topic_closed",
+    "topic_deleted",
+    "peer_id_invalid",
+    "user is deactivated",
+    "group chat was",
+    "have no rights to send",
+    "not enough rights",
+    "need administrator rights",
+    "chat_write_forbidden",
+    "chat_restricted",
+)
+_NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class TelegramTransport:
+    """Posts and edits in one chat or topic."""
+
+    bot: Bot
+    chat_id: int
+    thread_id: int | None = None
+    reply_to: int | None = None
+    """The message that the first post answers."""
+    _has_posted: bool = field(default=False, init=False)
+
+    async def post(self, screen: TelegramScreen) -> str:
+        """Send a new message."""
+        reply = None
+        if self.reply_to is not None and not self._has_posted:
+            reply = ReplyParameters(message_id=self.reply_to, allow_sending_without_reply=True)
+        try:
+            message = await self.bot.send_message(
+                self.chat_id,
+                screen.text,
+                message_thread_id=self.thread_id,
+                entities=_entities(screen),
+                parse_mode=None,
+                link_preview_options=_NO_PREVIEW,
+                reply_parameters=reply,
+                reply_markup=_keyboard(screen),
+            )
+        except (AiogramError, OSError) as error:
+            raise meaning(error) from None  # the original may carry the address, and with it the token
+        self._has_posted = True
+        return str(message.message_id)
+
+    async def edit(self, message_id: str, screen: TelegramScreen) -> None:
+        """Replace a message's text, entities and buttons."""
+        try:
+            await self.bot.edit_message_text(
+                screen.text,
+                chat_id=self.chat_id,
+                message_id=int(message_id),
+                entities=_entities(screen),
+                parse_mode=None,
+                link_preview_options=_NO_PREVIEW,
+                reply_markup=_keyboard(screen),
+            )
+        except (AiogramError, OSError) as error:
+            raise meaning(error) from None
+
+    async def delete(self, message_id: str) -> None:
+        """Take a message away."""
+        try:
+            await self.bot.delete_message(self.chat_id, int(message_id))
+        except (AiogramError, OSError) as error:
+            raise meaning(error) from None
+
+
+def _entities(screen: TelegramScreen) -> list[MessageEntity]:
+    return [MessageEntity(**entity.to_dict()) for entity in screen.entities]
+
+
+def _keyboard(screen: TelegramScreen) -> InlineKeyboardMarkup | None:
+    if not screen.buttons:
+        return None
+    row = [InlineKeyboardButton(text=button.label, callback_data=button.data) for button in screen.buttons]
+    return InlineKeyboardMarkup(inline_keyboard=[row])
+
+
+def meaning(error: AiogramError | OSError) -> PlatformError:
+    """The platform error that an exception of the client stands for, without addresses."""
+    result: PlatformError
+    match error:
+        case TelegramRetryAfter():
+            result = Throttled(float(error.retry_after))
+        case TelegramForbiddenError():
+            result = ChatGone(error.message)
+        case TelegramMigrateToChat():
+            result = ChatGone("the group became a supergroup")
+        case TelegramBadRequest():
+            result = _bad_request(error.message)
+        case TelegramEntityTooLarge():
+            result = Rejected("request entity too large")
+        case TelegramNetworkError():
+            cause = error.__cause__
+            name = type(cause).__name__ if cause is not None else "network error"
+            result = Unavailable(name, may_have_happened=not isinstance(cause, ClientConnectorError))
+        case ClientDecodeError():
+            result = Unavailable("the answer is not the Bot API's", may_have_happened=True)
+        case TelegramAPIError():
+            result = Unavailable(type(error).__name__, may_have_happened=False)
+        case _:
+            result = Unavailable(type(error).__name__, may_have_happened=True)
+    return result
+
+
+def _bad_request(description: str) -> PlatformError:
+    low = description.lower()
+    if _NOT_MODIFIED in low:
+        return NotModified("message is not modified")
+    if any(part in low for part in _MESSAGE_GONE):
+        return MessageGone(description)
+    if any(part in low for part in _CHAT_GONE):
+        return ChatGone(description)
+    return Rejected(description)

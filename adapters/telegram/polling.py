@@ -1,0 +1,136 @@
+"""Long polling that loses nothing: an update is confirmed only after its handler has returned.
+
+aiogram's own loop counts an update whose handler failed as done, logs exceptions whose text may hold the address with
+the token, and retries a refused token for ever; so the loop is ours, the dispatching aiogram's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiogram import Bot
+from aiogram.exceptions import (
+    AiogramError,
+    ClientDecodeError,
+    TelegramConflictError,
+    TelegramNotFound,
+    TelegramRetryAfter,
+    TelegramUnauthorizedError,
+)
+from aiogram.types import Update
+from pydantic import ValidationError
+
+log = logging.getLogger(__name__)
+
+Sleep = Callable[[float], Awaitable[None]]
+_POLL_S = 25
+_ATTEMPTS = 8
+"""How often an update is tried (over two minutes) before one that can never succeed stops blocking the others."""
+
+
+class TokenRefused(Exception):
+    """Telegram does not know the token."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Telegram refused the bot token: set TELEGRAM_BOT_TOKEN to the token that @BotFather shows for your bot"
+        )
+
+
+def pause_s(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: 0.5, 1, 2, ... at most 30."""
+    return float(min(30.0, 0.5 * 2 ** min(failures - 1, 10)))
+
+
+class Poller:
+    """Fetches updates and hands them over one after the other.
+
+    Args:
+        bot: The client.
+        handle: Takes one update; raises if it could not (then the update is tried again).
+        allowed_updates: What to ask for.
+        sleep: Waits.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        handle: Callable[[Update], Awaitable[object]],
+        *,
+        allowed_updates: Sequence[str],
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._bot = bot
+        self._handle = handle
+        self._allowed = list(allowed_updates)
+        self._sleep = sleep
+        self._offset: int | None = None
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Poll until cancelled; raises `TokenRefused`."""
+        while True:
+            try:
+                updates = await self._fetch()
+            except (AiogramError, OSError) as error:
+                await self._after_error(error)
+                continue
+            if self._failures:
+                log.info("Telegram answers again")
+                self._failures = 0
+            for update in updates:
+                await self._take(update)
+                self._offset = update.update_id + 1
+
+    async def _fetch(self) -> list[Update]:
+        try:
+            return await self._bot.get_updates(
+                offset=self._offset, timeout=_POLL_S, allowed_updates=self._allowed, request_timeout=_POLL_S + 10
+            )
+        except ClientDecodeError as error:
+            # One update of a kind that this client does not understand must not hide the others.
+            if not isinstance(error.data, dict) or not isinstance(error.data.get("result"), list):
+                raise
+            return [update for raw in error.data["result"] if (update := self._parse(raw)) is not None]
+
+    def _parse(self, raw: object) -> Update | None:
+        try:
+            return Update.model_validate(raw, context={"bot": self._bot})
+        except ValidationError:
+            if isinstance(raw, dict) and isinstance(raw.get("update_id"), int):
+                log.warning("an update that this version does not understand was left out")
+                return Update(update_id=raw["update_id"])
+            return None
+
+    async def _take(self, update: Update) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._handle(update)
+            except Exception as error:  # noqa: BLE001 - the edge that must not die: the update stays unconfirmed meanwhile
+                log.error(  # noqa: TRY400 - a traceback could quote the message
+                    "an update could not be accepted (%s), attempt %d of %d", type(error).__name__, attempt, _ATTEMPTS
+                )
+                await self._sleep(pause_s(attempt))
+            else:
+                return
+
+    async def _after_error(self, error: AiogramError | OSError) -> None:
+        match error:
+            case TelegramUnauthorizedError() | TelegramNotFound():
+                raise TokenRefused from None
+            case TelegramRetryAfter(retry_after=seconds):
+                await self._sleep(float(seconds))
+            case TelegramConflictError() if "webhook" in error.message.lower():
+                log.warning("a webhook is set for this bot: it is removed, because this process polls")
+                await self._bot.delete_webhook()
+            case _:
+                self._failures += 1
+                if isinstance(error, TelegramConflictError):
+                    what = "another process polls with the same bot token; stop it, or wait: trying again"
+                else:
+                    what = f"Telegram does not answer ({type(error).__name__}); trying again"
+                if self._failures in {1, 10, 100, 1000}:
+                    log.warning("%s", what)
+                await self._sleep(pause_s(self._failures))

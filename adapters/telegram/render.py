@@ -1,0 +1,238 @@
+"""Markdown to Telegram text and entities; the source list and the buttons below it. Pure."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from telegramify_markdown import MessageEntity, RenderConfig, convert, utf16_len
+
+from adapters.live.surface import Part
+from adapters.ports import Final, SourceLink
+from adapters.telegram.limits import MAX_ENTITIES, MAX_UTF16
+from adapters.telegram.words import Words
+
+# The converter reads `<x>` as HTML and drops it, `||` as a spoiler and `$` as mathematics; people mean the characters.
+# Stand-ins of the same UTF-16 length keep every offset, in code as well, and are replaced in the result.
+_LITERAL = {"<": "\ue000", "|": "\ue001", "$": "\ue002"}
+_STAND_IN = str.maketrans({"<": _LITERAL["<"], "$": _LITERAL["$"]})
+_BACK = str.maketrans({stand_in: char for char, stand_in in _LITERAL.items()})
+_FENCE = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])?[ \t]*(`{3,}|~{3,})")
+# What Telegram's clients make clickable by themselves: addresses, @mentions, /commands.
+_LIVE = re.compile(
+    r"(?:https?://|tg://|www\.)[^\s<>\"]+"
+    r"|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,}(?:/[^\s<>\"]*)?(?![\w@])"
+    r"|(?<![\w@/.])@[a-z]\w{3,}"
+    r"|(?<!\S)/[a-z]\w*(?:@\w+)?",
+    re.IGNORECASE,
+)
+_OPAQUE = {"code", "pre", "text_link"}
+
+
+def _config() -> RenderConfig:
+    config = RenderConfig.isolated()
+    symbol = config.markdown_symbol
+    symbol.heading_level_1 = symbol.heading_level_2 = symbol.heading_level_3 = symbol.heading_level_4 = ""
+    symbol.image = ""
+    symbol.unordered_list_item = "•"
+    return config
+
+
+_CONFIG = _config()
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """An inline button that calls back."""
+
+    label: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class TelegramScreen:
+    """One message as Telegram shows it."""
+
+    text: str
+    entities: tuple[MessageEntity, ...]
+    buttons: tuple[Button, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Within 4096 UTF-16 units and 100 entities."""
+        return utf16_len(self.text) <= MAX_UTF16 and len(self.entities) <= MAX_ENTITIES
+
+    @property
+    def has_words(self) -> bool:
+        """Whether a person would see a letter or a digit."""
+        return any(char.isalnum() for char in self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class TelegramRenderer:
+    """Renders the parts of one answer.
+
+    Args:
+        words: The interface language.
+        asker: The id of who asked; travels in the stop button.
+    """
+
+    words: Words
+    asker: str
+
+    def render(self, part: Part) -> TelegramScreen:
+        """Formatted; links only to the sources."""
+        allowed = {source.url for source in part.sources if source.url}
+        text, entities = to_entities(part.markdown, allowed)
+        return self._screen(part, text, entities)
+
+    def plain(self, part: Part) -> TelegramScreen:
+        """The Markdown as it is."""
+        return self._screen(part, part.markdown.strip(), [])
+
+    def _screen(self, part: Part, text: str, entities: list[MessageEntity]) -> TelegramScreen:
+        if part.footer is not None:
+            below, links = self._footer(part.footer)
+            if below:
+                text = f"{text}\n\n" if text else ""
+                shift = utf16_len(text)
+                entities += [link.copy_with(offset=link.offset + shift) for link in links]
+                text += below
+        buttons = (Button(self.words.stop, f"stop:{self.asker}"),) if part.is_growing else ()
+        return TelegramScreen(text, tuple(entities), buttons)
+
+    def _footer(self, final: Final) -> tuple[str, list[MessageEntity]]:
+        text, entities = "", list[MessageEntity]()
+        if final.note:
+            text = final.note
+        if final.sources:
+            text += "\n\n" if text else ""
+            entities.append(MessageEntity("bold", utf16_len(text), utf16_len(self.words.sources)))
+            text += self.words.sources
+        for source in final.sources:
+            text += f"\n{source.n}. "
+            title = self._title(source)
+            if source.url and source.url.startswith(("http://", "https://")):
+                entities.append(MessageEntity("text_link", utf16_len(text), utf16_len(title), url=source.url))
+            text += title
+        return text, without_live_words(text, entities, ())
+
+    def _title(self, source: SourceLink) -> str:
+        title = " ".join(source.title.split()) or source.document
+        if len(title) > 120:
+            title = title[:119] + "…"
+        return f"{title} ({self.words.page} {source.page})" if source.page is not None else title
+
+
+def to_entities(markdown: str, allowed_urls: Collection[str]) -> tuple[str, list[MessageEntity]]:
+    """Text and entities of a Markdown text, as written: no HTML, no spoilers, no mathematics, no foreign links."""
+    text, entities = convert(_prepared(markdown), config=_CONFIG)
+    text = text.translate(_BACK)
+    text, entities = _trimmed(*_unglued(text, entities))
+    neutral: list[MessageEntity] = []
+    for entity in entities:
+        if entity.url is not None:
+            entity.url = entity.url.translate(_BACK)
+        if entity.language is not None:
+            entity.language = entity.language.translate(_BACK)
+        if entity.type == "custom_emoji":
+            continue
+        if entity.type == "text_link" and entity.url not in allowed_urls:
+            neutral.append(MessageEntity("code", entity.offset, entity.length))
+        else:
+            neutral.append(entity)
+    return text, without_live_words(text, _disjoint_code(neutral), allowed_urls)
+
+
+def _prepared(markdown: str) -> str:
+    """The text with stand-ins for literal characters. In a table, `||` is an empty cell."""
+    lines: list[str] = []
+    fence = ""
+    for line in markdown.translate(_STAND_IN).split("\n"):
+        mark = _FENCE.match(line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence):
+            fence = ""
+        if not fence and line.lstrip().startswith("|"):
+            lines.append(re.sub(r"\|(?=\|)", "| ", line))
+        else:
+            lines.append(line.replace("||", _LITERAL["|"] * 2))
+    return "\n".join(lines)
+
+
+def _unglued(text: str, entities: list[MessageEntity]) -> tuple[str, list[MessageEntity]]:
+    """Code blocks on lines of their own: within a list the converter glues them to their neighbours."""
+    for pre in [e for e in entities if e.type == "pre"]:
+        for is_end in (False, True):
+            at = pre.offset + pre.length if is_end else pre.offset
+            encoded = text.encode("utf-16-le")
+            before, after = encoded[: at * 2].decode("utf-16-le"), encoded[at * 2 :].decode("utf-16-le")
+            if not before or not after or (after if is_end else before[::-1]).startswith("\n"):
+                continue
+            text = f"{before}\n{after}"
+            for entity in entities:
+                if entity.offset >= at:
+                    entity.offset += 1
+                elif entity.offset + entity.length > at:
+                    entity.length += 1
+    return text, entities
+
+
+def _trimmed(text: str, entities: list[MessageEntity]) -> tuple[str, list[MessageEntity]]:
+    """Without the white space at both ends, which the server would cut anyway."""
+    left = utf16_len(text[: len(text) - len(text.lstrip())])
+    text = text.strip()
+    length = utf16_len(text)
+    kept: list[MessageEntity] = []
+    for entity in entities:
+        begin, end = max(0, entity.offset - left), min(length, entity.offset + entity.length - left)
+        if begin < end:
+            kept.append(entity.copy_with(offset=begin, length=end - begin))
+    return text, kept
+
+
+def without_live_words(text: str, entities: list[MessageEntity], allowed_urls: Collection[str]) -> list[MessageEntity]:
+    """Entities under which no address, mention or command becomes clickable, unless it is an allowed address.
+
+    A document or a model could otherwise make a bot's answer carry a link, a mention or a command of its choice.
+    """
+    opaque = [e for e in entities if e.type in _OPAQUE]
+    added: list[MessageEntity] = []
+    for begin, end in _live_words(text, allowed_urls):
+        offset, length = utf16_len(text[:begin]), utf16_len(text[begin:end])
+        if not any(e.offset < offset + length and offset < e.offset + e.length for e in opaque):
+            added.append(MessageEntity("code", offset, length))
+    return _disjoint_code([*entities, *added]) if added else entities
+
+
+def _live_words(text: str, allowed_urls: Collection[str]) -> Iterator[tuple[int, int]]:
+    for match in _LIVE.finditer(text):
+        word = match[0].rstrip(".,;:!?)]}'\"")
+        if word and word not in allowed_urls:
+            yield match.start(), match.start() + len(word)
+
+
+def _disjoint_code(entities: list[MessageEntity]) -> list[MessageEntity]:
+    """Cut bold, italic and the like around `code`: Telegram lets nothing else overlap with it."""
+    codes = sorted((e for e in entities if e.type == "code"), key=lambda e: e.offset)
+    ends = [code.offset + code.length for code in codes]
+    result = list(codes)
+    for entity in entities:
+        if entity.type == "code":
+            continue
+        first, last = entity.offset, entity.offset + entity.length
+        if entity.type not in {"blockquote", "expandable_blockquote"}:  # a quotation may contain code
+            for code in codes[bisect_right(ends, first) :]:
+                if code.offset >= last:
+                    break
+                if first < code.offset:
+                    result.append(entity.copy_with(offset=first, length=code.offset - first))
+                first = code.offset + code.length
+        if first == entity.offset:
+            result.append(entity)
+        elif first < last:
+            result.append(entity.copy_with(offset=first, length=last - first))
+    return sorted(result, key=lambda e: (e.offset, -e.length))
