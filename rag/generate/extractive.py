@@ -21,7 +21,11 @@ from rag.language import detect, fold
 from rag.ports import GenerationRequest, Token
 from rag.types import Language, Passage, Usage
 
-MOST_UNITS = 4
+MOST_UNITS = 5
+"""Quotations in an answer, not counting a sentence that another one leans on."""
+ENOUGH = 0.4
+"""Share of the best quotation's worth that a further one must have. On the sample's questions the answers hold .77 of
+the figures asked for with it, in 280 characters on average; with 0.5 they hold .67 in 200."""
 MOST_CHARACTERS = 900
 """Of the whole answer; the best unit is shown whole whatever its length."""
 
@@ -31,7 +35,7 @@ _FUNCTION_WORDS = frozenset(
         "the a an of and to in on at by for with from is are was were be been am do does did have has had can could"
         " will would shall should may might must what which who whom whose when where why how it its this that these"
         " those there i me my you your we us our they them their he she his her if or but not no so than then as much"
-        " many any some please tell about get than very just also"
+        " many any some please tell about get very just also after before while until since now still even own same"
         " la cua va co khong duoc cho trong mot nhung cac nguoi toi thi nay voi khi da den tu hay nao gi bao nhieu nhu"
         " sau truoc can ban minh bi ra vao theo ve sao ai neu tai hon de roi ma con o den thoi may nhe a vay xin hoi"
         " lam"
@@ -47,6 +51,8 @@ _LEANS_ON_THE_LAST = re.compile(
     r"(it|this|that|they|these|those|he|she|such|no|dieu nay|viec nay|khoan nay|muc nay|lua chon nay|truong hop nay)\b"
 )
 _REFERS_ONWARD = re.compile(r"^(see|xem|chi tiet|details|more in|lien quan)\b")
+_REFERS_ELSEWHERE = re.compile(r"\b(?:see|xem|theo|in|tại)\s+\[", re.IGNORECASE)
+_ENDS_A_SENTENCE = re.compile(r"[.!?…;:。！？।॥؟][\"'”’»)\]*_`]*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +170,11 @@ def _form(unit: Unit, length: int) -> float:
     factor = 1 / (0.75 + 0.25 * max(length, 8) / 20)
     if unit.text.endswith(("?", ":")) or _REFERS_ONWARD.match(fold(unit.text)):
         factor *= 0.5
+    elif _REFERS_ELSEWHERE.search(unit.text):
+        factor *= 0.8
+    if unit.kind == "sentence" and not _ENDS_A_SENTENCE.search(unit.text):
+        # A heading within the passage, or the rest of something that was cut.
+        factor *= 0.4
     return factor
 
 
@@ -178,7 +189,7 @@ def _pick(candidates: Sequence[_Candidate]) -> list[_Candidate]:
     while left and len(picked) < MOST_UNITS:
         value, top = max(((_value(c, rarity, covered, picked), c) for c in left), key=lambda pair: pair[0])
         left.remove(top)
-        if picked and (value < 0.5 * best or value <= 0):
+        if picked and (value < ENOUGH * best or value <= 0):
             break
         if picked and used + len(top.unit.text) > MOST_CHARACTERS:
             continue
@@ -195,12 +206,15 @@ def _value(
     fresh = sum(rarity.get(term, 0.0) for term in candidate.own - covered)
     known = sum(rarity.get(term, 0.0) for term in candidate.own & covered)
     around = sum(rarity.get(term, 0.0) for term in candidate.near)
-    said = fresh + 0.35 * known + 0.4 * around + 0.3 * candidate.pairs
+    said = fresh + 0.45 * known + 0.4 * around + 0.6 * candidate.pairs
     if any(_alike(candidate, other) for other in picked):
         return 0.0
     return said * candidate.factor
 
 
 def _alike(one: _Candidate, other: _Candidate) -> bool:
+    if one.unit.kind == other.unit.kind == "row" and one.passage == other.passage:
+        # Rows of one table share its headers and are never the same.
+        return False
     shared = len(one.terms & other.terms)
     return shared > 0.7 * min(len(one.terms), len(other.terms))

@@ -38,8 +38,9 @@ def units(text: str) -> list[Unit]:
         is_row = _is_row(line)
         is_item = bool(_ITEM.match(line))
         if not line.strip() or is_row or is_item or _HEADING.match(line):
-            found += _sentences(paragraph)
-            lead = paragraph[-1] if paragraph and paragraph[-1].endswith(":") else lead
+            said = list(_sentences(paragraph))
+            found += said
+            lead = said[-1].text if said and said[-1].text.endswith(":") else lead
             paragraph = []
         if is_row:
             header, unit = _row(lines, index, header)
@@ -47,7 +48,7 @@ def units(text: str) -> list[Unit]:
             continue
         header = None
         if is_item:
-            found.append(Unit(_plain(_ITEM.sub("", line, count=1)), "item", _plain(lead)))
+            found.append(Unit(_plain(_ITEM.sub("", line, count=1)), "item", lead))
         elif line.strip() and not _HEADING.match(line):
             lead = ""
             paragraph.append(line.strip())

@@ -80,8 +80,10 @@ class Reply:
 class Exchange:
     """One request and what has become of it."""
 
-    def __init__(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> None:
+    def __init__(self, path: str, body: dict[str, Any], headers: Mapping[str, str], connection: str = "") -> None:
         self.path = path
+        self.connection = connection
+        """The client's end of the connection: two exchanges over the same one have the same."""
         self.body = body
         self.headers = headers
         self.disconnected = asyncio.Event()
@@ -183,7 +185,9 @@ class ModelServer:
 
     async def _arrive(self, request: web.Request) -> Exchange:
         body = await request.json() if request.can_read_body else {}
-        exchange = Exchange(request.path, body, dict(request.headers))
+        assert request.transport is not None
+        connection = str(request.transport.get_extra_info("peername"))
+        exchange = Exchange(request.path, body, dict(request.headers), connection)
         self.exchanges.append(exchange)
         self._arrivals.put_nowait(exchange)
         self._log({"event": "request", "path": exchange.path, "body": body})

@@ -5,25 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from openai import APIError, AsyncOpenAI, AuthenticationError, NotFoundError
 
 from tests.emulators.model import ModelServer, Reply, words
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with ModelServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(server: ModelServer) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=server.base_url, api_key="any", max_retries=0) as made:
-        yield made
 
 
 async def test_held_tokens_come_one_by_one(server: ModelServer, client: AsyncOpenAI) -> None:
