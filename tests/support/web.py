@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientResponse, ClientSession, web
 
 from bot.access import parse_access
 from bot.smalltalk import SmallTalk
 from bot.telemetry.line import TurnLine
 from bot.turn import Answers, Turns
+from bot.web.app import build_app
 from bot.web.services import WebLimits, WebServices
 from bot.web.sessions import Signer
 from bot.web.tokens import Tokens
@@ -125,6 +127,19 @@ class Setup:
 
 StartSite = Callable[..., Awaitable[Site]]
 """Takes the engine's events and the fields of `Setup`."""
+
+
+async def serve(stack: AsyncExitStack, services: WebServices) -> str:
+    """Run the application until `stack` closes; gives its address.
+
+    Not aiohttp's TestServer: that cancels handlers when a client leaves, which the real server does not.
+    """
+    runner = web.AppRunner(build_app(services), shutdown_timeout=1)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    return f"http://{host}:{port}"
 
 
 def services_for(setup: Setup, retriever: PassagesInMemory, lines: list[TurnLine]) -> WebServices:

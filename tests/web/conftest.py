@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, CookieJar, web
+from aiohttp import ClientSession, CookieJar
 
 from bot.telemetry.line import TurnLine
-from bot.web.app import build_app
 from rag.types import AnswerEvent
 from tests.support.answers import ScriptedEngine
-from tests.support.web import WHOLE, PassagesInMemory, Setup, Site, StartSite, services_for
+from tests.support.web import WHOLE, PassagesInMemory, Setup, Site, StartSite, serve, services_for
 
 
 @pytest.fixture
@@ -29,13 +28,7 @@ async def _start(stack: AsyncExitStack, *script: AnswerEvent | asyncio.Event | E
     engine = fields.setdefault("engine", ScriptedEngine(*(script or WHOLE)))
     retriever = PassagesInMemory()
     lines: list[TurnLine] = []
-    # Not aiohttp's TestServer: it cancels handlers when a client leaves, which the real server does not.
-    runner = web.AppRunner(build_app(services_for(Setup(**fields), retriever, lines)), shutdown_timeout=1)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    address = f"http://{host}:{port}"
+    address = await serve(stack, services_for(Setup(**fields), retriever, lines))
     client = await stack.enter_async_context(ClientSession(address, cookie_jar=CookieJar(unsafe=True)))
     return Site(client=client, engine=engine, retriever=retriever, lines=lines, address=address)
 

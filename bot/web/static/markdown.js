@@ -166,7 +166,7 @@ const cells = (line) => line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "")
 const alignment = (cell) => (cell.endsWith(":") ? (cell.startsWith(":") ? "center" : "right") : "");
 
 // Half a citation or link, half an address' brackets, or markers whose partner may still come.
-const UNFINISHED = /(?:\[[^\]\n]{0,200}|\[[^\]\n]{1,200}\]\([^)\s]{0,2000}|(?<!\\)[*_~`]+|\\|!)$/;
+const UNFINISHED = /(?:\[(?!\d{1,3}\]$)[^\]\n]{0,200}\]?|\[[^\]\n]{1,200}\]\([^)\s]{0,2000}|(?<!\\)[*_~`]+|\\|!)$/;
 const PIECE = /\\([\\`*_{}[\]()#+\-.!|>~])|(`+)([^]*?[^`])\2(?!`)|\[(\d{1,3})\](?!\()|!?\[([^\]\n]*)\]\((\S+?)(?:\s+"[^"]*")?\)|(https?:\/\/[^\s<>]*[^\s<>.,;:!?)\]'"*_])|(\*\*|__|~~|\*|_)/g;
 const TAGS = { "**": "strong", __: "strong", "~~": "s", "*": "em", _: "em" };
 
