@@ -71,7 +71,7 @@ class Engine:
         if isinstance(retrieved, Failed):
             yield retrieved
             return
-        # Retrieval knows what language the documents are in, which decides for a question that gives no hint ("TN-01?").
+        # Retrieval knows the documents' language, which decides for a question that gives no hint ("TN-01?").
         language = question.language or retrieved.language
         chosen = within_budget(retrieved.passages[: self._passages], tokens=self._token_budget)
         if not chosen or not retrieved.is_relevant:

@@ -15,7 +15,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from rag.generate.links import Links, unmentioned
+from rag.generate.links import JOINER, Links, unmentioned
+from rag.generate.marks import cited, numbers_in
 from rag.generate.prompt import NO_ANSWER
 from rag.types import Citation, Passage
 
@@ -30,18 +31,11 @@ _RUN = re.compile(
     rf"(?:https?://|www\.)[^\s<>`*|\"“”\[\]【】]{{1,{_TARGET}}}|[A-Za-z0-9@:/.%?#&=+,;$'_-]{{1,{_TARGET}}}",
     re.IGNORECASE,
 )
-_OTHER = re.compile(r"[^\sA-Za-z0-9@:/.%?#&=+,;$'_\-`~\[【［!<\\]+")
+_OTHER = re.compile(r"[^\sA-Za-z0-9@:/.%?#&=+,;$'_\-`~\[\]【［!<\\]+")
 _MARK = re.compile(r"\[([^\[\]\n]*)")
 _WIDE_MARK = re.compile(r"[【［]([^【】［］\n]{0,60})[】］]")
 _SPECIAL_ANGLE = re.compile(r"<(?:[!@#][^<>\n]*|[A-Za-z][A-Za-z0-9+.-]{0,20}(?::[^<>\n]*)?)?")
 _LINK_TARGET = re.compile(r"\s*(?:<[^<>]*>|[^\s<]\S*)?(?:\s+(?:\"[^\"]*\"|'[^']*'))?\s*")
-_NUMBERS = re.compile(
-    r"\s*(?:(?:sources?|passages?|documents?|docs?|refs?|nguồn|đoạn|tài liệu)\s*:?\s*)?"
-    r"[\^#]?\d{1,3}(?:\s*(?:[,;&/–-]|and|và)\s*[\^#]?\d{1,3})*\s*",
-    re.IGNORECASE,
-)
-_RANGE = re.compile(r"(\d+)\s*[–-]\s*(\d+)|(\d+)")
-_LONGEST_RANGE = 10
 
 
 class _Step(NamedTuple):
@@ -84,6 +78,7 @@ class CitationChecker:
             "`": self._code,
             "~": self._code,
             "[": self._bracket,
+            "]": self._closing,
             "【": self._wide_bracket,
             "［": self._wide_bracket,
             "!": self._image,
@@ -159,10 +154,17 @@ class CitationChecker:
             return _Step(1, "[")
         numbers = numbers_in(link.label)
         if link.target is None:
-            return self._cite(numbers, link.taken) if numbers else _Step(1, "[")
+            return self._cite(numbers, at, link.taken) if numbers else _Step(1, "[")
         if any(1 <= number <= len(self._passages) for number in numbers):
-            return self._cite(numbers, link.taken)
+            return self._cite(numbers, at, link.taken)
         return _Step(link.taken, self._links.link(link.label, link.target))
+
+    def _closing(self, at: int, *, is_last: bool) -> _Step | None:
+        """The end of a bracket that is neither mark nor link for us must not be one for a renderer either."""
+        following = self._buffer[at + 1 : at + 2]
+        if not following and not is_last:
+            return _HOLD
+        return _Step(1, f"]{JOINER}" if following and following in "(:" else "]")
 
     def _image(self, at: int, *, is_last: bool) -> _Step | None:
         """An image would be loaded without a click, so at most a link is left of it."""
@@ -225,14 +227,20 @@ class CitationChecker:
         if match is None:
             is_decided = self._is_decided(at, 62, "【［】］", is_last=is_last)
             return _Step(1, self._buffer[at]) if is_decided else _HOLD
+        if match.end() == len(self._buffer) and not is_last:
+            return _HOLD
         numbers = numbers_in(match[1].partition("†")[0])
-        return self._cite(numbers, len(match[0])) if numbers else _Step(1, self._buffer[at])
+        return self._cite(numbers, at, len(match[0])) if numbers else _Step(1, self._buffer[at])
 
-    def _cite(self, numbers: Sequence[int], taken: int) -> _Step:
+    def _cite(self, numbers: Sequence[int], at: int, taken: int) -> _Step:
         kept = [n for n in dict.fromkeys(numbers) if 1 <= n <= len(self._passages) and n not in self._run]
         self._run.update(kept)
         self._used.update(dict.fromkeys(kept))
-        return _Step(taken, "".join(f"[{number}]" for number in kept), is_mark=True)
+        marks = "".join(f"[{number}]" for number in kept)
+        if marks and not self._line.strip() and self._buffer[at + taken : at + taken + 1] == ":":
+            # "[1]: //somewhere" would define where every [1] leads.
+            marks += JOINER
+        return _Step(taken, marks, is_mark=True)
 
     def _angle(self, at: int, *, is_last: bool) -> _Step | None:
         match = _SPECIAL_ANGLE.match(self._buffer, at, at + _ANGLE)
@@ -295,29 +303,3 @@ def check(text: str, passages: Sequence[Passage]) -> tuple[str, tuple[Citation, 
     checker = CitationChecker(passages)
     checked = checker.feed(text) + checker.finish()
     return checked, checker.citations
-
-
-def cited(number: int, passage: Passage) -> Citation:
-    """The citation that `[number]` stands for."""
-    return Citation(
-        n=number,
-        document=passage.document,
-        title=passage.title,
-        collection=passage.collection,
-        passage_id=passage.passage_id,
-        page=passage.page,
-        url=passage.url,
-    )
-
-
-def numbers_in(label: str) -> tuple[int, ...]:
-    """The numbers a bracket names, if it is a citation: `1, 3` and `1-3`; empty if it is something else."""
-    if not _NUMBERS.fullmatch(label):
-        return ()
-    numbers: list[int] = []
-    for first, last, single in _RANGE.findall(label):
-        if single:
-            numbers.append(int(single))
-        else:
-            numbers += range(int(first), min(int(last), int(first) + _LONGEST_RANGE) + 1)
-    return tuple(numbers)

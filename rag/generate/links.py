@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 # A word joiner takes no room on the screen, and no platform reads a mention or an address across it.
-_JOINER = "\u2060"
+JOINER = "\u2060"
 _MASS_MENTION = re.compile(r"(?<![\w.+-])@(?=(?:everyone|channel|here|all)\b)", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 # Endings that Telegram and Slack turn into links without a scheme, save those that are words ("done.In two days");
@@ -23,6 +23,7 @@ _ENDINGS = (
 )
 _ADDRESS = re.compile(
     r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+"
+    r"|(?<![\w:/])//[a-z0-9-]+\.\S+"
     rf"|(?<![@\w.-])(?:[a-z0-9-]+\.)+(?:(?:{_ENDINGS})(?![\w-])(?:[:/?#]\S*)?|[a-z]{{2,}}/\S+)",
     re.IGNORECASE,
 )
@@ -51,7 +52,7 @@ class Links:
     def bracketed(self, inner: str) -> str | None:
         """What `<inner>` becomes if it is an address or a platform's mention; None if it is neither."""
         if inner[:1] in {"!", "@", "#"} and inner[1:2].isalnum():
-            return f"<{_JOINER}{inner}>"
+            return f"<{JOINER}{inner}>"
         url, _, label = inner.partition("|")
         if not _leads_out(url):
             return None
@@ -61,7 +62,7 @@ class Links:
 
     def word_run(self, run: str) -> str:
         """A run of text with the addresses in it that are not allowed shown as code, and mass mentions broken up."""
-        return _MASS_MENTION.sub(f"@{_JOINER}", _ADDRESS.sub(self._address, run))
+        return _MASS_MENTION.sub(f"@{JOINER}", _ADDRESS.sub(self._address, run))
 
     def _address(self, match: re.Match[str]) -> str:
         whole = match[0]
@@ -78,7 +79,7 @@ def code(text: str) -> str:
 
 def unmentioned(text: str) -> str:
     """`text` of a code block, in which Slack still expands its mentions."""
-    return text.replace("<!", f"<{_JOINER}!")
+    return text.replace("<!", f"<{JOINER}!")
 
 
 def _destination(target: str) -> str:

@@ -90,11 +90,24 @@ def test_code_sources_and_plain_text_are_left_alone(text: str) -> None:
         ("[x](javascript:alert(1))", "x (`javascript:alert(1)`)"),
         ("[https://bank.example](https://evil.example)", "`https://bank.example` (`https://evil.example`)"),
         ("[a](//evil.example)", "a (`//evil.example`)"),
+        ("<img src=//evil.example/p.png>", "<img src=`//evil.example/p.png`>"),
     ],
 )
 def test_a_link_that_is_no_source_cannot_be_clicked(given_text: str, shown: str) -> None:
     """Any address that is not a source's is shown as code, images included."""
     assert checked(given_text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[a [b] c](javascript:alert(1))", "[a\nb](data:x)", "[a]: data:x", "[1]: data:x", "【1】: data:x", "[a](b c)(d)"],
+)
+def test_what_is_no_link_for_us_is_none_for_a_renderer(text: str) -> None:
+    """Nested, broken and reference links are taken apart invisibly instead of being let through."""
+    shown = checked(text)
+    assert "](" not in shown
+    assert "]:" not in shown
+    assert shown.replace("\u2060", "") == text.replace("【1】", "[1]")
 
 
 def test_a_link_within_the_documents_keeps_its_words() -> None:
@@ -144,7 +157,8 @@ FRAGMENTS = st.sampled_from(
     [
         "word", " ", "  ", "\n", "\n\n", "[", "]", "(", ")", "1", "2", "9", ",", "-", "^", "【", "】", "†", "`", "```",
         "~~~", "!", "<", ">", "|", "@", "everyone", "channel", "https://", "evil.com", "example.com/two", "www.", ".",
-        "/", ":", "\\", "NO_ANSWER", "NO_", "đ", "漢字", "*", "_", '"', "[1]", "[9]", "[a](b)", "x" * 210, "é", "\t",
+        "/", ":", "\\", "NO_ANSWER", "NO_", "//evil.example", "đ", "漢字", "*", "_", '"', "[1]", "[9]", "[a](b)", "x" * 210, "é",
+        "\t",
     ]
 )  # fmt: skip
 
