@@ -41,7 +41,7 @@ _VIETNAMESE_LETTERS = re.compile(
     r"[đĐơƠưƯăĂạẠảẢấẤầẦẩẨẫẪậẬắẮằẰẳẲẵẴặẶẹẸẻẺẽẼếẾềỀểỂễỄệỆỉỈịỊọỌỏỎốỐồỒổỔỗỖộỘớỚờỜởỞỡỠợỢụỤủỦứỨừỪửỬữỮựỰỳỲỵỴỷỶỹỸ]"
 )
 
-_COMMON: Mapping[str, frozenset[str]] = {
+COMMON: Mapping[str, frozenset[str]] = {
     language: frozenset(words.split())
     for language, words in {
         "en": "the of and to in is was are were for with that this it on by from at as be have has had what which who "
@@ -68,6 +68,7 @@ _COMMON: Mapping[str, frozenset[str]] = {
         "tr": "ve bir bu da de icin ile ne nasil nerede mi ben cok daha olarak olan var kadar gibi hangi",
     }.items()
 }
+"""Some of the commonest words of languages that their letters do not give away, folded."""
 
 
 def fold(text: str) -> str:
@@ -104,7 +105,7 @@ _WEIGHT: Mapping[str, int] = {"ja": 8, "uk": 20}
 
 def _by_common_words(text: str, default: Language) -> Language:
     words = [fold(word) for word in _WORD.findall(text)]
-    scores = {language: sum(word in common for word in words) for language, common in _COMMON.items()}
+    scores = {language: sum(word in common for word in words) for language, common in COMMON.items()}
     best = max(scores.values())
     if best == 0 or scores.get(default) == best:
         return default

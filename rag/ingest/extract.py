@@ -10,6 +10,7 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -38,17 +39,23 @@ _POSSESSIVE = re.compile(r"['’]s$", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[-./,:'’]")
 
 
+class _Shape(NamedTuple):
+    is_capital: bool
+    is_code: bool
+    """Letters and digits (BT-03), or letters of mixed case (JenniferMoore): a name wherever it stands."""
+    reduced: str
+
+
 class _Word(NamedTuple):
     text: str
     start: int
     end: int
-    is_capital: bool
-    is_code: bool
+    shape: _Shape
 
 
 def name_key(text: str) -> str:
     """What `text` is called by, whatever its case, marks and punctuation; empty if it has no word."""
-    return " ".join(filter(None, (_reduced(word) for word in WORD.findall(unicodedata.normalize("NFC", text)))))
+    return " ".join(filter(None, (_shape(word).reduced for word in WORD.findall(unicodedata.normalize("NFC", text)))))
 
 
 def link_key(target: str, document_id: str) -> str | None:
@@ -102,34 +109,46 @@ def sure(text: str) -> frozenset[str]:
     words = _words(text)
     inside = set()
     for before, word in pairwise(words):
-        if word.is_capital and text[before.end : word.start] in {" ", ", "}:
-            inside.add(_reduced(word.text))
+        if word.shape.is_capital and text[before.end : word.start] in {" ", ", "}:
+            inside.add(word.shape.reduced)
     return frozenset(inside)
+
+
+def name_words(text: str) -> tuple[str, ...]:
+    """The capitalised words and codes of `text`, those left out that are capitalised only for beginning a sentence."""
+    found = []
+    before: _Word | None = None
+    for word in _words(text):
+        starts = before is None or bool(_BREAK.search(text[before.end : word.start].replace(", ", " ")))
+        if word.shape.is_code or (word.shape.is_capital and not starts):
+            found.append(word.text)
+        before = word
+    return tuple(found)
 
 
 def _spans(text: str, language: str, known: frozenset[str]) -> Iterator[str]:
     words = _words(text)
     for i, first in enumerate(words):
-        if not first.is_capital:
+        if not first.shape.is_capital:
             continue
         starts = i == 0 or bool(_BREAK.search(text[words[i - 1].end : first.start]))
-        if first.is_code or _is_lone_name(first, language, starts=starts, known=known):
-            yield _reduced(first.text)
+        if first.shape.is_code or _is_lone_name(first, language, starts=starts, known=known):
+            yield first.shape.reduced
         yield from _longer(text, words, i, lower_tail=0 if language == "en" else _LOWER_TAIL)
 
 
 def _longer(text: str, words: list[_Word], i: int, *, lower_tail: int) -> Iterator[str]:
     """Names of two words and more that begin with word `i`."""
-    parts = [_reduced(words[i].text)]
+    parts = [words[i].shape.reduced]
     lower = 0
     for j in range(i + 1, min(len(words), i + MAX_WORDS)):
         before, word = words[j - 1], words[j]
         gap = text[before.end : word.start]
         is_initial = len(before.text) == 1 and _INITIAL.match(gap)
-        if _BREAK.search(gap) and not is_initial and not (_COMMA.match(gap) and word.is_capital):
+        if _BREAK.search(gap) and not is_initial and not (_COMMA.match(gap) and word.shape.is_capital):
             return
-        parts.append(_reduced(word.text))
-        if word.is_capital:
+        parts.append(word.shape.reduced)
+        if word.shape.is_capital:
             yield " ".join(parts)
         elif word.text not in _CONNECTORS:
             lower += 1
@@ -145,15 +164,17 @@ def _is_lone_name(word: _Word, language: str, *, starts: bool, known: frozenset[
     """
     if len(word.text) < 2 or (language == "vi" and not word.text.isascii()):
         return False
-    return not starts or _reduced(word.text) in known or (word.text.isupper() and language != "vi")
+    return not starts or word.shape.reduced in known or (word.text.isupper() and language != "vi")
 
 
 def _words(text: str) -> list[_Word]:
-    return [
-        _Word(w, m.start(), m.end(), w[0].isupper() or _is_code(w), _is_code(w) or _is_camel(w))
-        for m in WORD.finditer(text)
-        for w in (m.group(),)
-    ]
+    return [_Word(m.group(), m.start(), m.end(), _shape(m.group())) for m in WORD.finditer(text)]
+
+
+@lru_cache(maxsize=100_000)
+def _shape(word: str) -> _Shape:
+    is_code = _is_code(word)
+    return _Shape(word[0].isupper() or is_code, is_code or _is_camel(word), _reduced(word))
 
 
 def _is_code(text: str) -> bool:

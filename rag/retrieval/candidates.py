@@ -62,6 +62,8 @@ class Candidates:
     """Shape (terms, rows)."""
     idf: Floats
     """Shape (terms,)."""
+    is_known: NDArray[np.bool_]
+    """Shape (terms,): whether any permitted chunk holds it."""
     documents: Ints
     """Ascending."""
     is_found: NDArray[np.bool_]

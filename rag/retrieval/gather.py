@@ -67,6 +67,7 @@ class _Dense:
             text=self._text[rows],
             holds=view.holds(asked.terms, asked.column, rows),
             idf=self._idf,
+            is_known=self._idf < np.log1p((view.rows + 0.5) / 0.5) - 1e-3,
             documents=kept,
             is_found=np.isin(kept, np.asarray(sorted(searched), np.int32)),
             titled=titled,
