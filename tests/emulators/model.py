@@ -218,7 +218,7 @@ class ModelServer:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         exchange = await self._arrive(request)
         transport = request.transport
-        assert isinstance(transport, asyncio.Transport)
+        assert transport is not None
         self._transports.add(transport)
         try:
             refusal = self._refusal(exchange)
