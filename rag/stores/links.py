@@ -5,7 +5,7 @@ Everything is bounded by the documents asked for and by `limit`, never by how po
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -94,8 +94,9 @@ def links_to(layout: Layout, documents: Sequence[int], limit: int) -> list[Link]
         degrees = np.array([len(each) for each in titled(layout, keys)], dtype=np.int64)
         explicit = is_explicit(keys)
         found: dict[tuple[int, int], Link] = {}
+        mentions = _mentions(layout, keys, but=target, limit=limit)
         for index in np.lexsort((degrees, ~explicit)).tolist():
-            for row, sentence, document in _mentions(layout, keys[index], but=target):
+            for row, sentence, document in mentions[index]:
                 if len(found) >= limit:
                     break
                 link = Link(
@@ -120,12 +121,13 @@ def shared_names(layout: Layout, documents: Sequence[int], degree: tuple[int, in
         degrees = _spread(layout, keys)
         is_wanted = ~is_explicit(keys) & (degrees >= degree[0]) & (degrees <= degree[1])
         keys, first, degrees = keys[is_wanted], first[is_wanted], degrees[is_wanted]
+        # Each of these names stands in another document too, so no more than `limit` of them are needed.
+        rarest = np.lexsort((first, degrees))[:limit]
+        mentions = _mentions(layout, keys[rarest], but=source)
         found: list[Link] = []
-        for index in np.lexsort((first, degrees)).tolist():
+        for index, others in zip(rarest.tolist(), mentions, strict=True):
             if len(found) >= limit:
                 break
-            own = np.flatnonzero(names == keys[index]).tolist()
-            others = list(_mentions(layout, keys[index], but=source))
             found += [
                 Link(
                     source=source,
@@ -136,8 +138,8 @@ def shared_names(layout: Layout, documents: Sequence[int], degree: tuple[int, in
                     target_sentence=other.sentence,
                     degree=int(degrees[index]),
                 )
-                for at in own
-                for other in others
+                for at in np.flatnonzero(names == keys[index]).tolist()[:limit]
+                for other in others[:limit]
             ]
         links += found[:limit]
     return links
@@ -148,7 +150,8 @@ def _said(layout: Layout, document: int) -> _Said:
     at, place = int(parts[0]), int(places[0])
     segment = layout.parts[at].segment
     first, last = segment.first_sentence[segment.first_row[place : place + 2]].tolist()
-    start, end = np.searchsorted(segment.said_in, [first, last]).tolist()
+    # Of the same type as the array, or numpy would convert all of it.
+    start, end = np.searchsorted(segment.said_in, np.array([first, last], dtype=np.int32)).tolist()
     sentences = segment.said_in[start:end]
     chunks = segment.row_of_sentence[sentences]
     return _Said(segment.said[start:end], layout.rows_at(at, chunks), sentences - segment.first_sentence[chunks])
@@ -171,19 +174,32 @@ def _spread(layout: Layout, keys: Hashes) -> NDArray[np.int64]:
     return counts
 
 
-def _mentions(layout: Layout, key: np.uint64, *, but: int) -> Iterator[_Place]:
-    """Sentences that hold the key, in order, those of one document left out."""
+def _mentions(layout: Layout, keys: Hashes, *, but: int, limit: int | None = None) -> list[list[_Place]]:
+    """For each key the sentences that hold it, in order (the first `limit`), those of one document left out."""
+    found: list[list[_Place]] = [[] for _ in keys]
     for at, part in enumerate(layout.parts):
         segment = part.segment
-        numbers = segment.mentions.of(key)
-        if not len(numbers):
+        starts, ends = segment.mentions.slices(keys)
+        sizes = ends - starts
+        if not sizes.any():
             continue
+        which = np.repeat(np.arange(len(keys)), sizes)
+        numbers = np.concatenate(
+            [segment.mentions.numbers[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        )
         chunks = segment.row_of_sentence[numbers]
         rows = layout.rows_at(at, chunks)
         documents = layout.documents_at(at, segment.document_of[chunks])
-        kept = (rows >= 0) & (documents != but)
+        kept = np.flatnonzero((rows >= 0) & (documents != but))
+        if limit is not None:
+            kept = kept[_rank_within(which[kept]) < limit]
         sentences = numbers - segment.first_sentence[chunks]
-        for row, sentence, document in zip(
-            *(each[kept].tolist() for each in (rows, sentences, documents)), strict=True
-        ):
-            yield _Place(row, sentence, document)
+        columns = (each[kept].tolist() for each in (which, rows, sentences, documents))
+        for index, row, sentence, document in zip(*columns, strict=True):
+            found[index].append(_Place(row, sentence, document))
+    return found
+
+
+def _rank_within(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, 2 ... within each run of equal values."""
+    return np.arange(len(groups)) - np.searchsorted(groups, groups)

@@ -8,13 +8,17 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rag.stores.loading import VectorRow, fill, load, ranges
 from rag.stores.reader import vectors_generation
 from rag.stores.schema import embedding, meta
-from rag.stores.segment import MAX_ROWS, VectorBlock, fill, load, ranges
+from rag.stores.segment import MAX_ROWS, VectorBlock
 from rag.stores.snapshot import Part, Snapshot
 
 _Parts = dict[str, tuple[Part, ...]]
+
+Numbers64 = NDArray[np.int64]
 
 _VECTOR_PAGE = 4096
 
@@ -86,15 +90,13 @@ def _with_vectors(
     latest = connection.execute("SELECT seq FROM vectors ORDER BY seq DESC LIMIT 1").fetchone()
     if embedder is None or latest is None or latest[0] <= seen:
         return parts, seen
-    query = "SELECT seq, chunk, vector, sentences, scales FROM vectors WHERE seq > ? ORDER BY seq LIMIT ?"
+    query = "SELECT chunk, vector, sentences, scales, seq FROM vectors WHERE seq > ? ORDER BY seq LIMIT ?"
     while parts and (rows := connection.execute(query, (seen, _VECTOR_PAGE)).fetchall()):
-        seen = rows[-1][0]
-        arrived = {row[1]: row[2:] for row in rows}
+        seen = rows[-1][4]
+        arrived = {row[0]: row[:4] for row in rows}
         numbers = np.array(sorted(arrived), dtype=np.int64)
 
-        def with_arrived(
-            part: Part, numbers: np.ndarray = numbers, arrived: dict[int, tuple[bytes, bytes, bytes]] = arrived
-        ) -> Part:
+        def with_arrived(part: Part, numbers: Numbers64 = numbers, arrived: dict[int, VectorRow] = arrived) -> Part:
             places = np.flatnonzero(np.isin(part.segment.chunk_numbers, numbers)).astype(np.int32)
             places = places[~part.embedded[places]]  # the others may be in use: never write to them
             if not len(places):

@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.stores.segment import Loaded, Segment, VectorBlock
+from rag.stores.loading import Loaded
+from rag.stores.segment import Segment, VectorBlock
 from rag.stores.textindex import Numbers
 
 Mask = NDArray[np.bool_]

@@ -130,10 +130,8 @@ class SegmentView:
             if part.vectors is None or not len(here):
                 continue
             here = here[part.embedded[places[here]]]
-            starts = part.segment.first_sentence[places[here]]
-            sizes = part.segment.first_sentence[places[here] + 1] - starts
+            numbers, sizes = part.segment.sentences_of(places[here])
             begins = np.cumsum(sizes) - sizes
-            numbers = np.repeat(starts - begins, sizes) + np.arange(sizes.sum())
             block = Quantised(part.vectors.sentences[numbers], part.vectors.scales[numbers])
             flat = sentence_cosines(block, question)
             for index, begin, size in zip(here.tolist(), begins.tolist(), sizes.tolist(), strict=True):

@@ -1,0 +1,154 @@
+"""What a caller sees equals what they would see if the forbidden collections had never been ingested, bit for bit."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rag.records import Document
+from rag.retrieval.view import ChunkInfo
+from rag.stores.embedded import EmbeddedStore
+from rag.stores.view import SegmentView
+from tests.stores.conftest import noon
+from tests.support.knowledge import embed, embed_all, make_document
+
+COLLECTIONS = ("public", "staff", "partners")
+WORDS = ("fee", "phí", "phi", "claim", "đơn", "don", "motorbike", "[Ed Wood]", "[Fees]", "[BT-03]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that happens to a store."""
+
+    collection: str
+    document: Document | None = None
+    """None: `id` is removed."""
+    id: str = ""
+    embeds: bool = False
+    refreshes: bool = False
+
+
+paragraphs = st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(lambda words: " ".join(words) + ".")
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Step:
+    collection = draw(st.sampled_from(COLLECTIONS))
+    id_ = draw(st.sampled_from(["a", "b", "c"]))
+    flags = {"embeds": draw(st.booleans()), "refreshes": draw(st.booleans())}
+    if draw(st.integers(0, 4)) == 0:
+        return Step(collection=collection, id=id_, **flags)
+    document = make_document(
+        id_,
+        *draw(st.lists(paragraphs, min_size=1, max_size=3)),
+        collection=collection,
+        title=draw(st.sampled_from(["Ed Wood", "Fees", "BT-03", "Other"])),
+        valid_until=draw(st.sampled_from([None, None, date(2026, 11, 19), date(2026, 11, 20)])),
+    )
+    return Step(collection=collection, id=id_, document=document, **flags)
+
+
+async def replay(path: Path, story: Sequence[Step]) -> EmbeddedStore:
+    store = EmbeddedStore(path, now=noon, poll_s=60)
+    for step in story:
+        if step.document is None:
+            await store.remove(step.collection, [step.id])
+        else:
+            await store.put([step.document])
+        if step.embeds:
+            await embed_all(store)
+        if step.refreshes:
+            await store.refresh()
+    await store.refresh()
+    return store
+
+
+def seen(view: SegmentView) -> list[object]:
+    """Everything a view tells, in a form that compares exactly."""
+    rows = np.arange(view.rows, dtype=np.int32)
+    documents = range(view.documents)
+    words = ["fee", "phí", "claim", "don", "missing", "fee"]
+    names = ["ed wood", "fees", "bt-03", "nobody", "@a"]
+    question = embed(["a question"])[0]
+    cosines = view.cosines(question)
+    columns = [view.text_scores(words, column, k1=1.2, b=0.75) for column in ("marked", "folded")]
+    return [
+        (view.rows, view.documents, view.document_of.tolist(), view.first_row.tolist(), dict(view.languages)),
+        None if cosines is None else cosines.tobytes(),
+        [(each.scores.tobytes(), each.idf.tobytes()) for each in columns],
+        [view.holds(words, column, rows).tobytes() for column in ("marked", "folded")],
+        [each.tobytes() for each in view.sentence_cosines(question, rows)],
+        [(key, found.tolist()) for key, found in view.titled(names)],
+        view.names_of(documents),
+        view.known_names(names),
+        view.links_from(documents, limit=3),
+        view.links_to(documents, limit=3),
+        view.shared_names(documents, degree=(2, 3), limit=4),
+        view.infos(rows.tolist()),
+    ]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps(), min_size=1, max_size=14), st.sets(st.sampled_from(COLLECTIONS)))
+def test_forbidden_collections_change_nothing(story: list[Step], permitted: set[str]) -> None:
+    """Scores, ranks, counts, links and texts are those of a store that never held anything else"""
+
+    async def compare() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            # Embedding and refreshing happen all the same: they are nobody's content.
+            whole = await replay(Path(folder, "whole.db"), story)
+            part = await replay(Path(folder, "part.db"), without_forbidden(story, permitted))
+            try:
+                collections = frozenset(permitted)
+                assert seen(whole.view(collections)) == seen(part.view(collections))
+                assert all(whole.find(info.passage_id, collections) == info for info in infos(whole, collections))
+                assert not any(whole.find(info.passage_id, collections) for info in forbidden(whole, permitted))
+            finally:
+                await whole.close()
+                await part.close()
+
+    asyncio.run(compare())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps(), min_size=1, max_size=14))
+def test_a_view_does_not_depend_on_how_it_came_about(story: list[Step]) -> None:
+    """A running reader, refreshed step by step, sees exactly what one sees that opens the store at the end"""
+
+    async def compare() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "knowledge.db")
+            running = await replay(path, [replace(step, refreshes=True) for step in story])
+            fresh = EmbeddedStore(path, now=noon, poll_s=60)
+            try:
+                everything = frozenset(COLLECTIONS)
+                assert seen(running.view(everything)) == seen(fresh.view(everything))
+            finally:
+                await running.close()
+                await fresh.close()
+
+    asyncio.run(compare())
+
+
+def without_forbidden(story: Sequence[Step], permitted: set[str]) -> list[Step]:
+    """The same story, but nothing is ever written to a forbidden collection."""
+    return [
+        step if step.collection in permitted else replace(step, document=None, collection="nowhere") for step in story
+    ]
+
+
+def infos(store: EmbeddedStore, collections: frozenset[str]) -> list[ChunkInfo]:
+    view = store.view(collections)
+    return list(view.infos(range(view.rows)))
+
+
+def forbidden(store: EmbeddedStore, permitted: set[str]) -> list[ChunkInfo]:
+    return infos(store, frozenset(COLLECTIONS) - permitted)
