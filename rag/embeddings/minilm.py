@@ -17,6 +17,7 @@ from rag.embeddings.batching import Lane, MicroBatcher, batches
 from rag.embeddings.runtime import DIMENSIONS, Session, available_providers, cores, open_session, yield_to_others
 from rag.embeddings.weights import Weights, find_weights, read_weights
 from rag.embeddings.wordpiece import WordPiece
+from rag.errors import EmbeddingError
 from rag.ports import Vectors
 from rag.types import Language
 
@@ -53,6 +54,7 @@ class MiniLM:
         is_cpu = self.device == "cpu"
         self._workers = threads if is_cpu else 1
         self._batch_tokens = _BATCH_TOKENS if is_cpu else _DEVICE_BATCH_TOKENS
+        self._is_closed = False
         self._tokenizing = ThreadPoolExecutor(1, "tokenize")
         self._batcher = MicroBatcher(urgent=self._lane(1), bulk=self._lane(self._workers, is_bulk=True))
 
@@ -85,6 +87,7 @@ class MiniLM:
 
     async def embed(self, texts: Sequence[str], *, urgent: bool = False) -> Vectors:
         """One row per text. With `urgent` it goes before all work without, which yields the cores to it."""
+        self._check_open()
         if urgent and sum(map(len, texts)) <= _INLINE_CHARACTERS:
             tokens = [self._tokenizer.encode(text) for text in texts]
         else:
@@ -111,8 +114,13 @@ class MiniLM:
 
     async def close(self) -> None:
         """Let running batches finish, fail what waits, end the threads."""
+        self._is_closed = True
         await self._batcher.close()
         await asyncio.to_thread(self._tokenizing.shutdown)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise EmbeddingError("the embedder is closed")
 
     def _lane(self, workers: int, *, is_bulk: bool = False) -> Lane[list[int]]:
         return Lane(
@@ -129,6 +137,7 @@ class MiniLM:
         for number, text in enumerate(texts, start=1):
             tokens.append(self._tokenizer.encode(text))
             if number % _TEXTS_AT_A_TIME == 0:
+                self._check_open()
                 time.sleep(0.00005)  # a sleep of 0 would take the interpreter back before anybody woke up
         return tokens
 

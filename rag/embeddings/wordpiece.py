@@ -118,7 +118,7 @@ def _character(character: str) -> str:
     code = ord(character)
     if character.isspace():
         return " "
-    if character == "\ufffd" or category[0] == "C" or category == "Mn":
+    if character == "\ufffd" or category in {"Cc", "Cf", "Cs", "Co", "Mn"}:
         return ""
     is_ascii_symbol = code < 128 and not character.isalnum()  # the end of ASCII
     if is_ascii_symbol or category[0] == "P" or any(low <= code <= high for low, high in _CJK):
