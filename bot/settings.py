@@ -57,11 +57,17 @@ class Settings(BaseModel):
     api_tokens: tuple[SecretStr, ...] = _field(
         "GRAPEVINE_API_TOKENS", (), "Bearer tokens of API callers, separated by commas."
     )
+    admins: frozenset[str] = _field(
+        "GRAPEVINE_ADMINS", frozenset(), "Admins on the platforms, e.g. `telegram:12345,slack:U0ABC`."
+    )
     access: str = _field("GRAPEVINE_ACCESS", DEFAULT_ACCESS, "Which collections a place may read.")
     contact: str | None = _field(
         "GRAPEVINE_CONTACT", None, "Whom to point people to when the documents have no answer."
     )
     deadline_s: float = _field("GRAPEVINE_DEADLINE_S", 60.0, "Seconds from the question to the last token.")
+    retention_days: float = _field(
+        "GRAPEVINE_RETENTION_DAYS", 30.0, "Days after which the record of a question that was answered is deleted."
+    )
     log: str = _field("GRAPEVINE_LOG", "-", "A file, or `-`: standard output, readable on a terminal, JSON otherwise.")
 
     @field_validator("openai_base_url", "embedding_base_url", "telegram_api_url")
@@ -100,10 +106,24 @@ class Settings(BaseModel):
             raise ValueError("must be a number of seconds from 1 to 600")
         return value
 
-    @field_validator("api_tokens", mode="before")
+    @field_validator("retention_days")
     @classmethod
-    def _split_tokens(cls, value: object) -> object:
+    def _is_retention(cls, value: float) -> float:
+        if not 1 <= value <= 3650:
+            raise ValueError("must be a number of days from 1 to 3650")
+        return value
+
+    @field_validator("api_tokens", "admins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("admins")
+    @classmethod
+    def _are_people(cls, value: frozenset[str]) -> frozenset[str]:
+        if any(not re.fullmatch(r"(?:telegram|slack):[\w-]+", person) for person in value):
+            raise ValueError("must be a list like `telegram:12345,slack:U0ABC`")
+        return value
 
     @field_validator("api_tokens")
     @classmethod

@@ -16,7 +16,7 @@ import structlog
 from adapters.ports import Delivery, Final, Inbound, LiveMessage, SourceLink
 from bot.smalltalk import SmallTalk
 from bot.telemetry.line import TurnLine, TurnLog, conversation_hash, stage_timings
-from bot.words import word
+from bot.words import WordKey, word
 from rag.generate.phrases import failure_text, incomplete_mark
 from rag.language import detect
 from rag.resilience.deadline import Deadline
@@ -116,7 +116,7 @@ class Turns:
         """
         started = self._clock()
         trace_id = trace_id or new_trace_id()
-        progress = _Progress(language=detect(inbound.text) or inbound.language_hint or "en")
+        progress = _Progress(language=detect(inbound.text, default=inbound.language_hint or "en"))
         progress.queue_ms = (started - inbound.received_at) * 1000
         question = Question(
             text=inbound.text,
@@ -141,6 +141,13 @@ class Turns:
             error=line.error,
             language=progress.language,
         )
+
+    async def refuse(self, inbound: Inbound, live: LiveMessage, key: WordKey, *, trace_id: str | None = None) -> None:
+        """Answer with a fixed sentence because too much waits already; logged as `busy`."""
+        progress = _Progress(language=detect(inbound.text))
+        progress.shown = word(key, progress.language)
+        delivery = await live.finish(Final(text=progress.shown))
+        self._write(self._line(inbound, frozenset(), trace_id or new_trace_id(), "busy", progress, delivery))
 
     async def _race(
         self, question: Question, live: LiveMessage, progress: _Progress, stop: asyncio.Event | None, trace_id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -53,9 +54,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-def quiet_logs(settings: Settings) -> None:
-    """For commands whose standard output is their result: only errors are logged, on standard error."""
-    atexit.register(configure("2", secrets=settings.secrets, level=logging.ERROR))
+def log_beside_result(configured: Settings) -> None:
+    """For commands whose standard output is their result: log to the configured file, else to standard error.
+
+    On a terminal only errors are shown there: the line of a turn would stand right below its answer.
+    """
+    to_file = configured.log != "-"
+    level = logging.INFO if to_file or not sys.stderr.isatty() else logging.ERROR
+    atexit.register(configure(configured.log if to_file else "2", secrets=configured.secrets, level=level))
 
 
 def print_json(value: Any) -> None:

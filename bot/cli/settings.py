@@ -54,10 +54,10 @@ def _described(field: str) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    if value is None or value == ():
+    if value is None or value in ((), frozenset()):
         return ""
     if isinstance(value, SecretStr):
         return "********"
-    if isinstance(value, tuple):
-        return ", ".join(_shown(item) for item in value)
+    if isinstance(value, tuple | frozenset):
+        return ", ".join(sorted(_shown(item) for item in value))
     return str(value)

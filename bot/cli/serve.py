@@ -1,0 +1,155 @@
+"""`grapevine serve`: start whatever is configured, say what it runs with, stop cleanly on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+import structlog
+from aiohttp import web
+
+from bot.cli.common import run, settings
+from bot.settings import Settings
+from bot.telemetry.log import configure, write_turn
+
+if TYPE_CHECKING:
+    from bot.wiring import Application, Core
+
+DRAIN_S = 25.0
+"""Running answers may take so long to come to their end; orchestrators usually kill after 30 s."""
+_PRUNE_EVERY_S = 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+@click.command("serve")
+@click.option("--host", help="Address to listen on (default: GRAPEVINE_HOST).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default: GRAPEVINE_PORT; 0: any).")
+def command(host: str | None, port: int | None) -> None:
+    """Start whatever is configured: chat page and API always, Telegram with TELEGRAM_BOT_TOKEN."""
+    configured = settings()
+    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    configured = configured.model_copy(update=changes)
+    try:
+        close_log = configure(configured.log, secrets=configured.secrets)
+    except OSError as error:
+        raise click.ClickException(f"GRAPEVINE_LOG: {error.filename}: {error.strerror}") from error
+    try:
+        run(_serve(configured))
+    finally:
+        close_log()
+
+
+async def _serve(configured: Settings) -> None:
+    from bot.wiring import open_application  # noqa: PLC0415 - onnxruntime, aiogram: only when needed
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    async with open_application(configured, write_turn=write_turn) as app:
+        runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=DRAIN_S, handler_cancellation=True)
+        await runner.setup()
+        try:
+            address = await _listen(runner, configured)
+            (configured.data / "address").write_text(address + "\n", encoding="ascii")
+            await app.jobs.start()
+            for line in await _summary(app, address):
+                click.echo(line, err=True)
+            log.info("started", address=address)
+            await _run_until(stop, app)
+            log.info("stopping")
+            click.echo("stopping: running answers come to their end", err=True)
+            await asyncio.gather(app.intake.drain(timeout_s=DRAIN_S), runner.cleanup())
+        finally:
+            await runner.cleanup()
+            await app.jobs.stop()
+            with contextlib.suppress(OSError):
+                (configured.data / "address").unlink()
+
+
+async def _listen(runner: web.AppRunner, configured: Settings) -> str:
+    site = web.TCPSite(runner, configured.host, configured.port)
+    try:
+        await site.start()
+    except OSError as error:
+        where = f"{configured.host}:{configured.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise click.ClickException(
+                f"{where} is in use: stop what listens there, or set GRAPEVINE_PORT to another port"
+            ) from error
+        raise click.ClickException(f"cannot listen on {where} ({error.strerror}); set GRAPEVINE_HOST") from error
+    host, port = runner.addresses[0][:2]
+    # An address that means "all of this machine's" is none that a browser can open.
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
+    return f"http://{shown}:{port}"
+
+
+async def _run_until(stop: asyncio.Event, app: Application) -> None:
+    """Run the platforms until told to stop; a refused token ends only its own platform."""
+    tasks = [asyncio.create_task(_prune(app), name="prune"), asyncio.create_task(_warm(app.core), name="warm")]
+    if app.telegram is not None:
+        owed = await app.intake.resume()
+        if owed:
+            log.info("resumed", answers=owed)
+        tasks.append(asyncio.create_task(_telegram(app.telegram.run), name="telegram"))
+    try:
+        await stop.wait()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _telegram(receive: Callable[[], object]) -> None:
+    from adapters.telegram.polling import TokenRefused  # noqa: PLC0415 - aiogram, only when needed
+
+    try:
+        await receive()  # type: ignore[misc]  # a coroutine function, seen through its callable
+    except TokenRefused as error:
+        log.error("telegram_stopped", reason=str(error))  # noqa: TRY400 - the reason is all there is to say
+        click.echo(f"grapevine: {error}", err=True)
+
+
+async def _warm(core: Core) -> None:
+    """Open the connection to the model before the first question needs it; a failure here is only a slower start."""
+    from openai import OpenAIError  # noqa: PLC0415 - only when needed
+
+    if core.model_client is not None:
+        with contextlib.suppress(OpenAIError, TimeoutError):
+            async with asyncio.timeout(10):
+                await core.model_client.models.list()
+
+
+async def _prune(app: Application) -> None:
+    from bot.outbox import Outbox  # noqa: PLC0415 - only when needed
+
+    while True:
+        await Outbox(app.state).prune(days=app.core.settings.retention_days)
+        await asyncio.sleep(_PRUNE_EVERY_S)
+
+
+async def _summary(app: Application, address: str) -> list[str]:
+    core = app.core
+    counts = await core.store.counts()
+    held = ", ".join(f"{name} ({count.documents} documents)" for name, count in sorted(counts.items()))
+    model = core.answerer.model
+    if core.model_client is None:
+        model += " (no OPENAI_API_KEY: answers quote the documents)"
+    platforms = ["web", *(["telegram"] if app.telegram else [])]
+    lines = [
+        f"store       embedded, {core.settings.data / 'knowledge.db'}",
+        f"documents   {held or 'none; `grapevine ingest PATH` takes some in'}",
+        f"embeddings  {core.embedder.name} ({core.embedder.dimensions} dimensions)",
+        f"model       {model}",
+        f"platforms   {', '.join(platforms)}",
+    ]
+    if app.admin_token_file:
+        lines.append(f"admin       token in {app.admin_token_file}; `grapevine login-link` opens {address}/dashboard")
+    lines.append(f"address     {address}")
+    return lines

@@ -1,0 +1,304 @@
+"""The composition root: builds every client and every part once, and closes them in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiohttp import web
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from rag.retrieval.search import Search
+
+from adapters.ports import Inbound, Platform, StopOutcome, StopRequest
+from adapters.telegram.platform import TelegramPlatform
+from bot.auth import Failures, Sessions, admin_token
+from bot.ingest_job import documents_kind, ingests
+from bot.intake import Intake
+from bot.jobs import JobRunner
+from bot.lanes import Lanes
+from bot.outbox import Outbox
+from bot.settings import Settings
+from bot.smalltalk import SmallTalk
+from bot.state.jobs import JobTable
+from bot.state.sessions import SessionTable
+from bot.state.sqlite import SqliteState
+from bot.telemetry.line import TurnLine, TurnLog
+from bot.turn import Turns
+from bot.uploads import Uploads
+from bot.web.admin import AdminServices
+from bot.web.app import build_app
+from bot.web.services import WebServices
+from bot.web.sessions import Signer
+from bot.web.tokens import Tokens
+from rag.embeddings import parse_model
+from rag.embeddings.fastembed import FastEmbedder
+from rag.embeddings.minilm import MiniLM
+from rag.embeddings.openai import OpenAIEmbedder
+from rag.engine import Engine
+from rag.errors import StoreError
+from rag.generate.extractive import ExtractiveAnswerer
+from rag.generate.llm import OpenAIAnswerer
+from rag.ingest.sandbox import ParserPool
+from rag.ports import Answerer, Embedder
+from rag.stores.embedded import EmbeddedStore
+
+RECENT_TURNS = 200
+"""Turns whose lines the dashboard can show."""
+_NAMES_FOR_S = 0.5
+"""How long the list of collections is believed; a new collection is readable within a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What answers questions, whatever the platform."""
+
+    settings: Settings
+    store: EmbeddedStore
+    embedder: Embedder
+    search: Search
+    engine: Engine
+    answerer: Answerer
+    model_client: AsyncOpenAI | None
+    collections: Callable[[], Awaitable[frozenset[str]]]
+    """All collections that hold documents."""
+
+    async def may_read(self, platform: Platform, place: str = "") -> frozenset[str]:
+        """The collections that may be read at this place."""
+        return self.settings.access_map.may_read(platform, place, existing=await self.collections())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """Everything that `serve` runs."""
+
+    core: Core
+    state: SqliteState
+    turns: Turns
+    intake: Intake
+    web: web.Application
+    jobs: JobRunner
+    telegram: TelegramPlatform | None
+    admin_token_file: Path | None
+    """Where the admin token lies, if it was not configured."""
+
+
+def knowledge_store(settings: Settings) -> EmbeddedStore:
+    """The store that the settings name; not opened yet."""
+    return EmbeddedStore(settings.data / "knowledge.db")
+
+
+@asynccontextmanager
+async def open_embedder(settings: Settings) -> AsyncIterator[Embedder]:
+    """The configured embedder, loaded. Raises `EmbeddingError`."""
+    spec = parse_model(settings.embedding_model)
+    async with AsyncExitStack() as stack:
+        embedder: Embedder
+        if spec.kind == "openai":
+            key = settings.embedding_api_key or settings.openai_api_key
+            client = _openai(
+                key.get_secret_value() if key else None, settings.embedding_base_url or settings.openai_base_url
+            )
+            stack.push_async_callback(client.close)
+            embedder = await OpenAIEmbedder.open(client, spec.name, dimensions=spec.dimensions)
+        elif spec.kind == "fastembed":
+            embedder = await FastEmbedder.open(spec.name)
+        else:
+            embedder = await MiniLM.open()
+        stack.push_async_callback(embedder.close)
+        yield embedder
+
+
+@asynccontextmanager
+async def open_answerer(settings: Settings) -> AsyncIterator[tuple[Answerer, AsyncOpenAI | None]]:
+    """What writes the answers, and its client; without a configured model it quotes the documents."""
+    if not settings.has_model:
+        yield ExtractiveAnswerer(), None
+        return
+    key = settings.openai_api_key
+    client = _openai(key.get_secret_value() if key else None, settings.openai_base_url)
+    try:
+        yield OpenAIAnswerer(client, settings.llm_model), client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def open_bot(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+    """Asks Telegram for the configured bot's name; for checks only."""
+    bot = _telegram_bot(settings)
+    try:
+        yield TelegramPlatform(bot, accept=_nothing, stop=_nobody).identify
+    finally:
+        await bot.session.close()
+
+
+@asynccontextmanager
+async def open_core(settings: Settings) -> AsyncIterator[Core]:
+    """Store, embedder, retrieval and answerer, open and checked. Raises `StoreError`, `EmbeddingError`."""
+    async with AsyncExitStack() as stack:
+        store = knowledge_store(settings)
+        stack.push_async_callback(store.close)
+        await store.open()
+        embedder = await stack.enter_async_context(open_embedder(settings))
+        await store.check_embedding(embedder.name, embedder.dimensions)
+        answerer, client = await stack.enter_async_context(open_answerer(settings))
+        search = Search(store, embedder)
+        yield Core(
+            settings=settings,
+            store=store,
+            embedder=embedder,
+            search=search,
+            engine=Engine(search, answerer, contact=settings.contact),
+            answerer=answerer,
+            model_client=client,
+            collections=_cached_names(store),
+        )
+
+
+def build_turns(core: Core, *, hash_key: bytes, write: TurnLog) -> Turns:
+    """The turns of one process over a core."""
+    return Turns(
+        engine=core.engine,
+        small_talk=SmallTalk(contact=core.settings.contact),
+        write=write,
+        hash_key=hash_key,
+        deadline_s=core.settings.deadline_s,
+    )
+
+
+@asynccontextmanager
+async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncIterator[Application]:
+    """Everything that `serve` runs, built but not started. Raises `RagError`, `StateError`, `AuthError`."""
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(open_core(settings))
+        state = await SqliteState.open(settings.data / "state.db")
+        stack.push_async_callback(state.close)
+        token, token_file = admin_token(
+            settings.admin_token.get_secret_value() if settings.admin_token else None, settings.data
+        )
+        recent: deque[TurnLine] = deque(maxlen=RECENT_TURNS)
+
+        def write(line: TurnLine) -> None:
+            recent.append(line)
+            write_turn(line)
+
+        turns = build_turns(core, hash_key=await state.kept_secret("hash-key"), write=write)
+        intake = Intake(
+            turns=turns,
+            lanes=Lanes(),
+            outbox=Outbox(state),
+            may_read=core.may_read,
+            admins=settings.admins,
+        )
+        telegram = None
+        if settings.telegram_bot_token:
+            bot = _telegram_bot(settings)
+            stack.push_async_callback(bot.session.close)
+            telegram = TelegramPlatform(bot, accept=intake.accept, stop=intake.stop)
+            stack.push_async_callback(telegram.close)
+            intake.connect("telegram", telegram)
+        pool = await stack.enter_async_context(ParserPool())
+        uploads = Uploads(settings.data / "uploads")
+        table = await JobTable.open(state)
+        runner = JobRunner(table, {"documents": documents_kind(ingests(core.store, core.embedder, pool), uploads)})
+        services = WebServices(
+            turns=turns,
+            retriever=core.search,
+            access=settings.access_map,
+            collections=core.collections,
+            tokens=Tokens(
+                admin=token,
+                api=[secret.get_secret_value() for secret in settings.api_tokens],
+                key=await state.kept_secret("token-key"),
+            ),
+            signer=Signer(await state.kept_secret("session-key")),
+            missing=_readiness(core),
+        )
+        admin = AdminServices(
+            sessions=Sessions(await SessionTable.open(state), key=token),
+            failures=Failures(),
+            jobs=table,
+            runner=runner,
+            uploads=uploads,
+            store=core.store,
+            recent=lambda: tuple(recent),
+        )
+        yield Application(
+            core=core,
+            state=state,
+            turns=turns,
+            intake=intake,
+            web=build_app(services, admin),
+            jobs=runner,
+            telegram=telegram,
+            admin_token_file=token_file,
+        )
+
+
+def _telegram_bot(settings: Settings) -> Bot:
+    assert settings.telegram_bot_token is not None
+    return Bot(
+        settings.telegram_bot_token.get_secret_value(),
+        session=AiohttpSession(api=TelegramAPIServer.from_base(settings.telegram_api_url)),
+    )
+
+
+async def _nothing(_inbound: Inbound) -> None:
+    """A check takes no questions."""
+
+
+async def _nobody(_request: StopRequest) -> StopOutcome:
+    return "idle"
+
+
+def _openai(key: str | None, base_url: str | None) -> AsyncOpenAI:
+    # max_retries=0: there is one retry layer, in rag/generate/llm.py, and it knows the turn's deadline.
+    # A key must not be empty for the client, but many servers of one's own want none.
+    return AsyncOpenAI(
+        api_key=key or "unused",
+        base_url=base_url,
+        max_retries=0,
+        timeout=httpx2.Timeout(connect=5.0, read=600.0, write=10.0, pool=5.0),
+        http_client=DefaultAsyncHttpxClient(
+            limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=60.0)
+        ),
+    )
+
+
+def _cached_names(
+    store: EmbeddedStore, clock: Callable[[], float] = time.monotonic
+) -> Callable[[], Awaitable[frozenset[str]]]:
+    known: frozenset[str] = frozenset()
+    until = float("-inf")
+    lock = asyncio.Lock()
+
+    async def names() -> frozenset[str]:
+        nonlocal known, until
+        if clock() >= until:
+            async with lock:
+                if clock() >= until:
+                    known = frozenset(await store.counts())
+                    until = clock() + _NAMES_FOR_S
+        return known
+
+    return names
+
+
+def _readiness(core: Core) -> Callable[[], Awaitable[tuple[str, ...]]]:
+    async def missing() -> tuple[str, ...]:
+        try:
+            await core.store.counts()
+        except StoreError:
+            return ("the knowledge store does not answer; `grapevine doctor` says why",)
+        return ()
+
+    return missing
