@@ -210,8 +210,10 @@ def load(
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, [known for known in ENV_NAMES if known.startswith(PREFIX)], n=1)
-    hint = f"did you mean {near[0]}?" if near else "`grapevine settings` lists what there is"
+    # Without the prefix: with it, every name resembles every other.
+    known = {other.removeprefix(PREFIX): other for other in ENV_NAMES if other.startswith(PREFIX)}
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+    hint = f"did you mean {known[near[0]]}?" if near else "`grapevine settings` lists what there is"
     return f"{name}: there is no such setting; {hint}"
 
 
