@@ -50,13 +50,13 @@ class Composer(Generic[S]):
 
     def _compose(self, text: str) -> list[Target[S]]:
         tail = self._reopen + text[self._offset :]
-        while (place := cut(tail, self._fits_growing)) is not None:
+        while not self._fits_growing((healed := heal(tail)).markdown):
+            place = cut(tail, self._fits_growing)
             self._offset += place.consumed - len(self._reopen)
             self._pieces.append(place.head)
             self._sealed.append(self._target(Part(markdown=place.head, sources=self.sources), self._offset))
             self._reopen = place.reopen if len(place.reopen) < place.consumed else ""
             tail = self._reopen + text[self._offset :]
-        healed = heal(tail)
         part = Part(markdown=healed.markdown, is_growing=True, sources=self.sources)
         growing = self._target(part, self._offset + max(0, healed.upto - len(self._reopen)))
         return [*self._sealed, growing] if growing.screen.has_words else list(self._sealed)
@@ -79,7 +79,7 @@ class Composer(Generic[S]):
             self._target(part, ends[index] if index < min(len(ends), len(parts) - 1) else 0)
             for index, part in enumerate(parts)
         ]
-        return [target for target in targets if target.screen.has_words]
+        return [target for target in targets if not target.screen.is_blank]
 
     def _target(self, part: Part, upto: int) -> Target[S]:
         return Target(screen=self._render(part), upto=upto, plain=lambda: self._renderer.plain(part))

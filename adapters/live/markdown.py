@@ -250,30 +250,16 @@ class Cut:
     """What has to stand before the rest."""
 
 
-def cut(text: str, fits: Callable[[str], bool]) -> Cut | None:
-    """Cut where it disturbs least: between paragraphs, lines, words; None if the whole text fits.
+def cut(text: str, fits: Callable[[str], bool]) -> Cut:
+    """Cut a text that does not fit where it disturbs least: between paragraphs, lines, words.
 
     Never inside a link or a table row; an open fence, emphasis or table is closed and opened again behind the cut.
     The place depends only on what stands before it, so that a growing text is always cut at the same places.
     """
-    if fits(heal(text).markdown):
-        return None
-
-    def is_good(at: int) -> bool:
-        return fits(heal(text[:at]).markdown)
-
-    lines = [match.end() for match in re.finditer(r"\n", text)]
-    best = _last_good(lines, is_good)
-    if best:
-        paragraphs = [at for at in lines if best * 0.6 < at <= best and text[at : at + 1] == "\n"]
-        best = next((at for at in reversed(paragraphs) if _open_fence(text[:at]) is None), best)
-    else:
-        best = _last_good([m.end() for m in re.finditer(r"\s+", text)], is_good) or _last_good(
-            list(range(1, len(text))), is_good
-        )
+    best = _place(text, fits)
     healed = heal(text[:best])
-    if not best or not healed.upto:  # nothing can be shown in a sensible form: cut hard rather than never
-        best = max(1, best)
+    if not healed.upto:  # nothing can be shown in a sensible form: cut hard rather than never
+        best = max(1, _last_good(list(range(1, len(text))), lambda at: fits(text[:at])))
         return Cut(head=text[:best], consumed=best, reopen="")
     consumed = healed.upto
     if not healed.reopen.endswith("\n"):
@@ -281,6 +267,25 @@ def cut(text: str, fits: Callable[[str], bool]) -> Cut | None:
     elif text[consumed : consumed + 1] == "\n":
         consumed += 1
     return Cut(head=healed.markdown, consumed=consumed, reopen=healed.reopen)
+
+
+def _place(text: str, fits: Callable[[str], bool]) -> int:
+    """Where to cut; 0 if no beginning of the text can be shown within the limit."""
+
+    def is_good(at: int) -> bool:
+        return fits(heal(text[:at]).markdown)
+
+    lines = [match.end() for match in re.finditer(r"\n", text)]
+    best = _last_good(lines, is_good)
+    # A line's beginning is a good place unless less than half of the message would be used.
+    if heal(text[:best]).upto and not (2 * best < len(text) and is_good(2 * best)):
+        paragraphs = [at for at in lines if best * 0.6 < at <= best and text[at : at + 1] == "\n"]
+        return next((at for at in reversed(paragraphs) if _open_fence(text[:at]) is None), best)
+    for places in ([match.end() for match in re.finditer(r"\s+", text)], list(range(1, len(text)))):
+        best = _last_good(places, is_good)
+        if heal(text[:best]).upto:
+            return best
+    return 0
 
 
 def _last_good(places: list[int], is_good: Callable[[int], bool]) -> int:
@@ -298,8 +303,9 @@ def _last_good(places: list[int], is_good: Callable[[int], bool]) -> int:
 def split(text: str, fits: Callable[[str], bool]) -> list[str]:
     """The whole text as pieces that fit, each complete in itself. A text without words is one empty piece."""
     pieces: list[str] = []
-    rest = text
-    while (place := cut(rest, fits)) is not None:
+    rest = text.rstrip()
+    while not fits(rest):
+        place = cut(rest, fits)
         pieces.append(place.head)
         shorter = place.reopen + rest[place.consumed :]
         rest = shorter if len(shorter) < len(rest) else rest[place.consumed :]

@@ -31,7 +31,12 @@ class Screen(Protocol):
 
     @property
     def has_words(self) -> bool:
-        """Whether there is something to read."""
+        """Whether there is something to read, which makes a beginning worth showing."""
+        ...
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing at all, so that the platform would not take it."""
         ...
 
 

@@ -69,6 +69,11 @@ class TelegramScreen:
         """Whether a person would see a letter or a digit."""
         return any(char.isalnum() for char in self.text)
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether the server would say "message text is empty"."""
+        return not self.text.strip()
+
 
 @dataclass(frozen=True, slots=True)
 class TelegramRenderer:

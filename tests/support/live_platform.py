@@ -45,6 +45,10 @@ class PlainScreen:
     def has_words(self) -> bool:
         return any(char.isalnum() for char in self.text + self.footer)
 
+    @property
+    def is_blank(self) -> bool:
+        return not (self.text + self.footer).strip()
+
 
 @dataclass(slots=True)
 class PlainRenderer:
@@ -109,6 +113,7 @@ class SimulatedPlatform:
 
     async def _serve(self, message_id: str, screen: PlainScreen | None) -> None:
         assert self._in_flight == 0, "two calls in flight"
+        assert screen is None or screen.fits, "more than the platform takes as one message"
         assert now() >= self.quiet_until - 1e-6, "a call during a flood penalty"
         fault = self.faults.pop(0) if self.faults else Fault()
         self.starts.append(now())

@@ -45,7 +45,7 @@ class TelegramEmulator:
         self.calls: list[Call] = []
         self.faults = FaultPlan()
         self.flood = FloodControl(limits or Limits(), self.now)
-        self.updates = Updates()
+        self.updates = Updates(self.changed)
         self.version = 0
         self.url = ""
         self._runner: web.AppRunner | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -18,7 +19,8 @@ NOT_BY_DEFAULT = {"chat_member", "message_reaction", "message_reaction_count"}
 class Updates:
     """Unconfirmed updates in order. An update is kept until it is confirmed: by a later offset or by a 2xx."""
 
-    def __init__(self, *, webhook_retry_s: float = 0.05) -> None:
+    def __init__(self, changed: Callable[[], None], *, webhook_retry_s: float = 0.05) -> None:
+        self._changed = changed
         self.pending: list[Json] = []
         self.confirmed: list[int] = []
         """Update ids in the order in which the bot confirmed them."""
@@ -48,6 +50,11 @@ class Updates:
         self._news.set()
         self._deliver()
 
+    @property
+    def is_polled(self) -> bool:
+        """Whether a getUpdates is waiting right now."""
+        return self._poller is not None and not self._poller.done()
+
     async def poll(self, params: Json) -> list[Json]:
         """getUpdates; the later of two pollers wins, the earlier gets the 409."""
         if self.webhook_url:
@@ -59,6 +66,7 @@ class Updates:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._poller = turn
         self._confirm(int(params.get("offset") or 0))
+        self._changed()
         limit = max(1, min(100, int(params.get("limit") or 100)))
         if not self.pending:
             await self._wait_news(turn, float(params.get("timeout") or 0))
@@ -125,6 +133,7 @@ class Updates:
                 if 200 <= status < 300:
                     self.pending.remove(mine[0])
                     self.confirmed.append(mine[0]["update_id"])
+                    self._changed()
                     continue
                 if status:
                     self.last_error = f"Wrong response from the webhook: {status}"
