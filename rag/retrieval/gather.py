@@ -7,7 +7,7 @@ import numpy as np
 from rag.retrieval.candidates import POOL, SEEDS, Candidates, Ints, linked, top
 from rag.retrieval.question import Asked
 from rag.retrieval.rank import Weights, base_scores
-from rag.retrieval.view import Floats, View
+from rag.retrieval.view import Floats, TextScores, View
 
 K1 = 1.2
 B = 0.75
@@ -15,9 +15,16 @@ _FEW_DOCUMENTS = 4
 """A title that more documents share than this names none of them."""
 
 
-def gather(view: View, asked: Asked, weights: Weights, *, pool: int = POOL) -> Candidates:
+def search_text(view: View, asked: Asked) -> TextScores:
+    """The full-text half of `gather`, which needs no vector: it can run while the question is embedded."""
+    return view.text_scores(asked.terms, asked.column, k1=K1, b=B)
+
+
+def gather(
+    view: View, asked: Asked, weights: Weights, *, text: TextScores | None = None, pool: int = POOL
+) -> Candidates:
     """What ranking chooses from. Synchronous work of a few milliseconds: call it from a thread."""
-    text = view.text_scores(asked.terms, asked.column, k1=K1, b=B)
+    text = search_text(view, asked) if text is None else text
     cosines = view.cosines(asked.vector) if asked.vector is not None else None
     found = top(text.scores, pool, 0.0)
     if cosines is not None:
