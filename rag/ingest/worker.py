@@ -40,8 +40,8 @@ from rag.ingest.parse import PARSER_VERSION, ParseLimits, check_size, parse_file
 from rag.ingest.parse.document import ParsedDocument, Problem
 
 _PR_SET_PDEATHSIG = 1
-_NICENESS = 10
-"""Live questions go before reading files."""
+_NICENESS = 5
+"""Live questions go before reading files, but files are still read (at 10, two busy neighbours starved it)."""
 
 
 def main() -> None:

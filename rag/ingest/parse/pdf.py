@@ -113,18 +113,21 @@ def _title(pdf: pypdfium2.PdfDocument) -> str | None:
 
 
 def _without_running_heads(pages: list[list[str]]) -> list[list[str]]:
-    """Lines that open or close most pages (save for their numbers) are heads and feet, not text."""
+    """Lines that open or close most pages (save for their numbers) are heads and feet, not text.
+
+    A line that ends a sentence is never one, and a page is never left empty.
+    """
     if len(pages) < 3:
         return pages
-    seen = Counter(key for lines in pages for key in {_head_key(line) for line in (*lines[:2], *lines[-2:])})
-    running = {key for key, count in seen.items() if count > 0.6 * len(pages)}
-    if not running:
-        return pages
+    edges = Counter(key for lines in pages for key in {_head_key(line) for line in (*lines[:1], *lines[-1:])})
+    running = {key for key, count in edges.items() if count > 0.6 * len(pages) and not key.endswith(_SENTENCE_END)}
 
-    def is_kept(lines: list[str], at: int) -> bool:
-        return not ((at < 2 or at >= len(lines) - 2) and _head_key(lines[at]) in running)
+    def trimmed(lines: list[str]) -> list[str]:
+        first = 1 if lines and _head_key(lines[0]) in running else 0
+        last = len(lines) - 1 if len(lines) > 1 and _head_key(lines[-1]) in running else len(lines)
+        return lines[first:last] or lines
 
-    return [[line for at, line in enumerate(lines) if is_kept(lines, at)] for lines in pages]
+    return [trimmed(lines) for lines in pages]
 
 
 def _head_key(line: str) -> str:
