@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from openai import APIConnectionError, APIStatusError, APITimeoutError
+from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from rag.errors import ModelBusy, ModelError, ModelRefusedKey, ModelTimeout, ModelUnavailable
 
@@ -23,12 +23,16 @@ def endpoint(base_url: str) -> str:
 def explained(error: Exception, *, endpoint: str, model: str) -> ModelError:
     """The error of our tree that `error`, raised before the first token, stands for."""
     if isinstance(error, APIStatusError):
-        return _status(error.status_code, endpoint=endpoint, model=model)
+        return _status(error.status_code, error.code, endpoint=endpoint, model=model)
     if isinstance(error, APITimeoutError):
         return ModelTimeout(f"{endpoint} did not answer in time (OPENAI_BASE_URL)")
     if isinstance(error, APIConnectionError):
         cause = type(error.__cause__ or error).__name__
         return ModelUnavailable(f"no connection to {endpoint} ({cause}): check OPENAI_BASE_URL and the network")
+    if isinstance(error, APIError):
+        if error.code in {"429", "rate_limit_exceeded"}:
+            return _status(429, error.code, endpoint=endpoint, model=model)
+        return ModelUnavailable(f"{endpoint} reported an error instead of an answer from {model}")
     return ModelUnavailable(
         f"{endpoint} answered with something that is no completion ({type(error).__name__}): check OPENAI_BASE_URL"
     )
@@ -40,7 +44,8 @@ def is_worth_retrying(error: Exception) -> bool:
         if error.code == "insufficient_quota":
             return False
         return error.status_code in {408, 409, 425, 429} or error.status_code >= 500
-    return isinstance(error, APIConnectionError)
+    # A plain APIError is an error event inside the stream: a gateway whose provider just failed.
+    return isinstance(error, APIError)
 
 
 def retry_after_s(error: Exception) -> float | None:
@@ -53,7 +58,7 @@ def retry_after_s(error: Exception) -> float | None:
         return None
 
 
-def _status(status: int, *, endpoint: str, model: str) -> ModelError:
+def _status(status: int, code: str | None, *, endpoint: str, model: str) -> ModelError:
     if status in {401, 403}:
         return ModelRefusedKey(f"{endpoint} refused the key ({status}): check OPENAI_API_KEY and OPENAI_BASE_URL")
     if status == 429:
@@ -65,4 +70,6 @@ def _status(status: int, *, endpoint: str, model: str) -> ModelError:
         )
     if status >= 500:
         return ModelUnavailable(f"{endpoint} failed ({status})")
+    if code == "context_length_exceeded":
+        return ModelUnavailable(f"the prompt does not fit into the context window of LLM_MODEL ({model})")
     return ModelUnavailable(f"{endpoint} refused the request ({status}): check LLM_MODEL ({model})")

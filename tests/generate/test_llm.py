@@ -106,6 +106,17 @@ async def test_a_server_that_refuses_an_option_is_asked_without_it() -> None:
         assert ["stream_options" in exchange.body for exchange in server.exchanges] == [True, False, False]
 
 
+async def test_a_model_that_takes_no_temperature_works(server: ModelServer, client: AsyncOpenAI) -> None:
+    """A model that refuses a setting by name is asked without that setting and keeps the others."""
+    server.script(Reply(status=400, message="Unsupported value: 'temperature' does not support 0.2 with this model."))
+    text, usage, error = await collect(answerer(client).stream(request()))
+    assert (text, error) == ("It covers floods. [1]", None)
+    assert "temperature" not in server.exchanges[1].body
+    assert "stream_options" in server.exchanges[1].body
+    assert usage is not None
+    assert usage.retries == 0
+
+
 @pytest.mark.parametrize(
     ("status", "expected", "calls"),
     [
@@ -199,10 +210,10 @@ async def test_breaking_off_in_the_middle_is_an_interruption(
 async def test_breaking_off_before_the_first_word_is_retried(
     server: ModelServer, client: AsyncOpenAI, ending: Ending
 ) -> None:
-    """Before the first token a closed connection is worth a second try; garbage is an unusable endpoint."""
+    """Before the first token a closed or failing stream is worth a second try; garbage is an unusable endpoint."""
     server.script(Reply(tokens=(), ending=ending), Reply(tokens=("Yes.",)))
     text, _, error = await collect(answerer(client).stream(request()))
-    if ending == "close":
+    if ending != "garbage":
         assert (text, error) == ("Yes.", None)
     else:
         assert isinstance(error, ModelUnavailable)
