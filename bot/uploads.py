@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import AsyncIterator, Iterable
 from io import BufferedWriter
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 SOURCE = "upload"
 """The source of every document that came over HTTP: a later upload of the same id replaces it."""
@@ -33,7 +34,7 @@ def safe_name(raw: str) -> str:
         UploadError: If nothing usable is left of it.
     """
     parts = []
-    for part in unicodedata.normalize("NFC", raw).replace("\\", "/").split("/"):
+    for part in unicodedata.normalize("NFC", _unquoted(raw)).replace("\\", "/").split("/"):
         # Control and format characters (bidi overrides too) would show another name than they are.
         visible = "".join(char for char in part if not unicodedata.category(char).startswith("C"))
         # Neither `..` nor a hidden or backup file, which a folder's walk passes over.
@@ -48,6 +49,16 @@ def safe_name(raw: str) -> str:
     if len(name) > _LONGEST_PATH:
         raise UploadError(f"a file's path is longer than {_LONGEST_PATH} characters; please shorten it")
     return name
+
+
+def _unquoted(raw: str) -> str:
+    """The name before a client percent-encoded it, as RFC 7578, 4.2 allows; browsers send it as it is."""
+    try:
+        plain = unquote(raw, errors="strict")
+    except UnicodeDecodeError:
+        return raw
+    # Only if all of it is encoded: `100% sure.md` is a name, not an encoding.
+    return plain if raw in {quote(plain, safe="", errors="replace"), quote(plain, errors="replace")} else raw
 
 
 class Upload:
