@@ -29,7 +29,7 @@ def connect(path: Path) -> sqlite3.Connection:
         # The connection belongs to one thread at a time, but is closed by another.
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
-            # A chunk's row and its vectors take 2 to 4 KB each: pages of the usual 4096 bytes would cut most of them up.
+            # A chunk's row and its vectors take 2 to 4 KB each; pages of the usual 4096 bytes would cut most of them.
             connection.execute("PRAGMA page_size=16384")
             connection.execute("PRAGMA journal_mode=WAL").fetchone()
             for pragma in _PRAGMAS:

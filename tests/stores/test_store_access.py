@@ -43,9 +43,9 @@ paragraphs = st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(lambda
 def steps(draw: st.DrawFn) -> Step:
     collection = draw(st.sampled_from(COLLECTIONS))
     id_ = draw(st.sampled_from(["a", "b", "c"]))
-    flags = {"embeds": draw(st.booleans()), "refreshes": draw(st.booleans())}
+    embeds, refreshes = draw(st.booleans()), draw(st.booleans())
     if draw(st.integers(0, 4)) == 0:
-        return Step(collection=collection, id=id_, **flags)
+        return Step(collection=collection, id=id_, embeds=embeds, refreshes=refreshes)
     document = make_document(
         id_,
         *draw(st.lists(paragraphs, min_size=1, max_size=3)),
@@ -53,7 +53,7 @@ def steps(draw: st.DrawFn) -> Step:
         title=draw(st.sampled_from(["Ed Wood", "Fees", "BT-03", "Other"])),
         valid_until=draw(st.sampled_from([None, None, date(2026, 11, 19), date(2026, 11, 20)])),
     )
-    return Step(collection=collection, id=id_, document=document, **flags)
+    return Step(collection=collection, id=id_, document=document, embeds=embeds, refreshes=refreshes)
 
 
 async def replay(path: Path, story: Sequence[Step]) -> EmbeddedStore:
