@@ -1,7 +1,8 @@
 """The embedded store: one SQLite file, searched in memory, shared by any number of processes.
 
-`EmbeddedStore` is both the admin's side (`rag.ports.KnowledgeStore`, async) and the ranking's side
-(`rag.retrieval.view.Knowledge`, to be called from a thread). One thread writes, a few read, and one follows the file.
+`EmbeddedStore` is the admin's side (`rag.ports.KnowledgeStore`, async), the ranking's side
+(`rag.retrieval.view.Knowledge`, to be called from a thread) and keeps the FAQs (`rag.cache.faq.FaqStore`). One thread
+writes, a few read, and one follows the file.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from rag.cache.faq import Faq
 from rag.errors import StoreUnavailable
 from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, StoredDocument, Vectors
 from rag.records import Document
 from rag.retrieval.view import ChunkInfo
-from rag.stores import reader, schema, writer
+from rag.stores import faqs, reader, schema, writer
 from rag.stores.connection import damaged, explained
 from rag.stores.file import StoreFile
 from rag.stores.follower import POLL_S, Follower
@@ -134,6 +136,22 @@ class EmbeddedStore:
     async def epoch(self, collections: frozenset[str]) -> int:
         """The number of the last change to one of these collections."""
         return await self._read(reader.epoch, collections)
+
+    async def put_faq(self, faq: Faq) -> None:
+        """Add a FAQ, or replace the one with its id."""
+        await self._write(lambda: faqs.put(self._connection(), faq))
+
+    async def remove_faq(self, faq_id: str) -> Faq | None:
+        """Remove and return a FAQ; None if there is none."""
+        return await self._write(lambda: faqs.remove(self._connection(), faq_id))
+
+    async def faqs(self) -> tuple[Faq, ...]:
+        """All FAQs."""
+        return await self._read(faqs.everything)
+
+    async def faq_version(self) -> int:
+        """Grows with every change to any FAQ."""
+        return await self._read(faqs.version)
 
     async def refresh(self) -> None:
         """Return once views show everything that was written before."""

@@ -73,6 +73,30 @@ CREATE INDEX pending_of_document ON pending (doc);
 
 -- What readers have to forget; only the latest are kept, `removed_floor` in meta says from where on.
 CREATE TABLE removed (seq INTEGER PRIMARY KEY AUTOINCREMENT, doc INTEGER NOT NULL) STRICT;
+
+CREATE TABLE faqs (
+    id TEXT PRIMARY KEY, collection TEXT NOT NULL, language TEXT NOT NULL, kind TEXT NOT NULL,
+    question TEXT NOT NULL, paraphrases TEXT NOT NULL, answer TEXT NOT NULL, citations TEXT NOT NULL,
+    valid_until TEXT, is_stale INTEGER NOT NULL, updated_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE faq_cites (
+    collection TEXT NOT NULL, document TEXT NOT NULL, faq TEXT NOT NULL REFERENCES faqs ON DELETE CASCADE,
+    PRIMARY KEY (collection, document, faq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX faq_citing ON faq_cites (faq);
+
+-- A replaced document is deleted and inserted, so this fires for changed and for removed ones, in their transaction.
+CREATE TRIGGER faq_outdated AFTER DELETE ON documents BEGIN
+    UPDATE faqs SET is_stale = 1 WHERE is_stale = 0 AND id IN
+        (SELECT faq FROM faq_cites WHERE collection = OLD.collection AND document = OLD.id); END;
+
+CREATE TRIGGER faq_added AFTER INSERT ON faqs BEGIN
+    INSERT INTO meta VALUES ('faq_version', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1; END;
+CREATE TRIGGER faq_changed AFTER UPDATE ON faqs BEGIN
+    INSERT INTO meta VALUES ('faq_version', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1; END;
+CREATE TRIGGER faq_removed AFTER DELETE ON faqs BEGIN
+    INSERT INTO meta VALUES ('faq_version', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1; END;
 """
 
 

@@ -1,0 +1,1 @@
+"""Answers that are ready before the question is asked."""
