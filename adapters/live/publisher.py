@@ -123,7 +123,10 @@ class Publisher(Generic[S]):
         self._start()
 
     async def finish(self, final: Final) -> Delivery:
-        """Bring the final text on the screen, however long the platform makes it wait; then report."""
+        """Bring the final text on the screen, however long the platform makes it wait; then report.
+
+        Raises what `on_posted` and `on_delivered` raise, and `CancelledError` after `close`.
+        """
         is_failure = final.can_retry and not self._text
         if not is_failure:
             self._arrivals.arrive(len(final.text) - self._arrivals.length, self._now())

@@ -13,13 +13,14 @@ from aiogram.exceptions import AiogramError, TelegramNotFound, TelegramUnauthori
 from aiogram.types import BotCommand, Message, Update
 
 from adapters.live.budget import FixedPace
+from adapters.live.pacer import backoff_s
 from adapters.live.publisher import Publisher
 from adapters.ports import Budget, Final, Inbound
 from adapters.telegram.handlers import Accept, Handlers, Stop
 from adapters.telegram.inbound import conversation_of, place_of
 from adapters.telegram.limits import BOT_PER_SECOND, interval_s
 from adapters.telegram.live import TelegramTransport
-from adapters.telegram.polling import Poller, TokenRefused, pause_s
+from adapters.telegram.polling import Poller, TokenRefused
 from adapters.telegram.render import TelegramRenderer, TelegramScreen
 from adapters.telegram.words import LANGUAGES, words
 
@@ -153,7 +154,7 @@ class TelegramPlatform:
                 failures += 1
                 if failures in {1, 10, 100, 1000}:
                     log.warning("%s; trying again", error)
-                await asyncio.sleep(pause_s(failures))
+                await asyncio.sleep(backoff_s(failures))
             else:
                 break
         log.info("Telegram: listening as @%s", name)

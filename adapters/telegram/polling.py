@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from aiogram import Bot
 from aiogram.exceptions import (
@@ -20,7 +22,10 @@ from aiogram.exceptions import (
     TelegramUnauthorizedError,
 )
 from aiogram.types import Update
+from aiogram.types.update import UpdateTypeLookupError
 from pydantic import ValidationError
+
+from adapters.live.pacer import backoff_s
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +42,6 @@ class TokenRefused(Exception):
         super().__init__(
             "Telegram refused the bot token: set TELEGRAM_BOT_TOKEN to the token that @BotFather shows for your bot"
         )
-
-
-def pause_s(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: 0.5, 1, 2, ... at most 30."""
-    return float(min(30.0, 0.5 * 2 ** min(failures - 1, 10)))
 
 
 class Poller:
@@ -93,18 +93,20 @@ class Poller:
             # One update of a kind that this client does not understand must not hide the others.
             if not isinstance(error.data, dict) or not isinstance(error.data.get("result"), list):
                 raise
-            return [update for raw in error.data["result"] if (update := self._parse(raw)) is not None]
+            return [self._parse(raw) for raw in error.data["result"]]
 
-    def _parse(self, raw: object) -> Update | None:
+    def _parse(self, raw: dict[str, Any]) -> Update:
         try:
             return Update.model_validate(raw, context={"bot": self._bot})
         except ValidationError:
-            if isinstance(raw, dict) and isinstance(raw.get("update_id"), int):
-                log.warning("an update that this version does not understand was left out")
-                return Update(update_id=raw["update_id"])
-            return None
+            return Update(update_id=raw["update_id"])
 
     async def _take(self, update: Update) -> None:
+        try:
+            update.event_type  # noqa: B018 - asking is the only way to learn that there is none
+        except UpdateTypeLookupError:
+            log.warning("an update that this version does not understand was left out")
+            return
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 await self._handle(update)
@@ -112,7 +114,7 @@ class Poller:
                 log.error(  # noqa: TRY400 - a traceback could quote the message
                     "an update could not be accepted (%s), attempt %d of %d", type(error).__name__, attempt, _ATTEMPTS
                 )
-                await self._sleep(pause_s(attempt))
+                await self._sleep(backoff_s(attempt))
             else:
                 return
 
@@ -124,7 +126,10 @@ class Poller:
                 await self._sleep(float(seconds))
             case TelegramConflictError() if "webhook" in error.message.lower():
                 log.warning("a webhook is set for this bot: it is removed, because this process polls")
-                await self._bot.delete_webhook()
+                with suppress(AiogramError, OSError):
+                    await self._bot.delete_webhook()
+                    return
+                await self._sleep(1.0)
             case _:
                 self._failures += 1
                 if isinstance(error, TelegramConflictError):
@@ -133,4 +138,4 @@ class Poller:
                     what = f"Telegram does not answer ({type(error).__name__}); trying again"
                 if self._failures in {1, 10, 100, 1000}:
                     log.warning("%s", what)
-                await self._sleep(pause_s(self._failures))
+                await self._sleep(backoff_s(self._failures))
