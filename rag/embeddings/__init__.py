@@ -36,7 +36,7 @@ def parse_model(spec: str) -> EmbeddingSpec:
         return EmbeddingSpec(kind="fastembed", name=name)
     if kind == "openai":
         # A leading @ belongs to the name: `@cf/baai/bge-m3`.
-        match = re.fullmatch(r"(.+)@([^/@]*)", name)
+        match = re.fullmatch(r"(.*)@([^/@]*)", name)
         base, width = match.groups() if match else (name, None)
         if width is not None and not (re.fullmatch(r"[0-9]{1,4}", width) and 0 < int(width) <= _WIDEST):
             raise ValueError(f"{spec!r}: what follows @ is the number of dimensions, 1 to {_WIDEST}")

