@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,11 @@ MAX_UNPACKED_BYTES = 256 * 2**20
 """A document that unpacks to more is refused before anything is unpacked."""
 _MAX_PARTS = 20_000
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
+_DAMAGED = (
+    *(PackageNotFoundError, zipfile.BadZipFile, zlib.error, LxmlError),
+    # python-docx lets through whatever its parts stumble over (found by changing bytes at random).
+    *(KeyError, ValueError, AttributeError, IndexError, TypeError, NotImplementedError, EOFError),
+)
 _OTHER_ZIPS = (
     ("xl/", "is an Excel workbook (xlsx); save each sheet as csv"),
     ("ppt/", "is a PowerPoint presentation (pptx); save it as pdf"),
@@ -49,8 +55,7 @@ def parse_docx(path: Path, *, fallback_title: str) -> ParsedDocument:
             reader.take(block)
         reader.end_list()
         title = _title(document, reader)
-    # python-docx lets through whatever its parts stumble over in a damaged file.
-    except (PackageNotFoundError, zipfile.BadZipFile, LxmlError, KeyError, ValueError, AttributeError, IndexError):
+    except _DAMAGED:
         raise IngestError("is damaged: it cannot be opened as a Word document") from None
     if not reader.blocks:
         raise IngestError("holds no text")
