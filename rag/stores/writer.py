@@ -41,7 +41,8 @@ INSERT INTO chunks (doc, ordinal, passage_id, text, heading, page, language, dig
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _KNOWN_VECTORS = """
-SELECT vector, sentences, scales FROM vectors JOIN chunks USING (chunk) WHERE digest = ? LIMIT 1
+SELECT vector, sentences, scales FROM chunks JOIN vectors USING (chunk) JOIN documents USING (doc)
+WHERE digest = ? AND collection = ? LIMIT 1
 """
 _INSERT_VECTORS = "INSERT OR REPLACE INTO vectors (chunk, vector, sentences, scales) VALUES (?, ?, ?, ?)"
 
@@ -183,9 +184,10 @@ def passage_id(document: Document, chunk: Chunk, nth: int) -> str:
 
 
 def _known_vectors(connection: sqlite3.Connection, document: Document) -> dict[str, _VectorRow]:
+    # From the same collection only: that a text is embedded at once must not tell that another collection holds it.
     rows = {
-        digest: connection.execute(_KNOWN_VECTORS, (digest,)).fetchone()
-        for digest in {c.digest for c in document.chunks}
+        digest: connection.execute(_KNOWN_VECTORS, (digest, document.collection)).fetchone()
+        for digest in {chunk.digest for chunk in document.chunks}
     }
     return {digest: row for digest, row in rows.items() if row is not None}
 
@@ -216,7 +218,8 @@ def _waiting(connection: sqlite3.Connection, keys: Iterable[int]) -> list[tuple[
     for key in keys:
         found += connection.execute(
             "SELECT p.chunk, ?1, length(c.spans) / 8, d.collection FROM chunks k JOIN chunks c ON c.digest = k.digest"
-            " JOIN pending p ON p.chunk = c.chunk JOIN documents d ON d.doc = c.doc WHERE k.chunk = ?1",
+            " JOIN pending p ON p.chunk = c.chunk JOIN documents d ON d.doc = c.doc"
+            " WHERE k.chunk = ?1",
             (key,),
         ).fetchall()
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,15 @@ from hypothesis import strategies as st
 
 from rag.records import Document
 from rag.retrieval.view import ChunkInfo
+from rag.stores.connection import transaction
 from rag.stores.embedded import EmbeddedStore
+from rag.stores.file import StoreFile
+from rag.stores.refresh import refreshed
+from rag.stores.snapshot import Snapshot
 from rag.stores.view import SegmentView
+from rag.stores.writer import Writer, pending
 from tests.stores.conftest import noon
-from tests.support.knowledge import embed, embed_all, make_document
+from tests.support.knowledge import DIMENSIONS, EMBEDDER, embed, embed_all, make_document
 
 COLLECTIONS = ("public", "staff", "partners")
 WORDS = ("fee", "phí", "phi", "claim", "đơn", "don", "motorbike", "[Ed Wood]", "[Fees]", "[BT-03]")
@@ -96,7 +102,7 @@ def seen(view: SegmentView) -> list[object]:
     ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps(), min_size=1, max_size=14), st.sets(st.sampled_from(COLLECTIONS)))
 def test_forbidden_collections_change_nothing(story: list[Step], permitted: set[str]) -> None:
     """Scores, ranks, counts, links and texts are those of a store that never held anything else"""
@@ -118,8 +124,8 @@ def test_forbidden_collections_change_nothing(story: list[Step], permitted: set[
     asyncio.run(compare())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps(), min_size=1, max_size=14))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps(), min_size=1, max_size=20))
 def test_a_view_does_not_depend_on_how_it_came_about(story: list[Step]) -> None:
     """A running reader, refreshed step by step, sees exactly what one sees that opens the store at the end"""
 
@@ -136,6 +142,62 @@ def test_a_view_does_not_depend_on_how_it_came_about(story: list[Step]) -> None:
                 await fresh.close()
 
     asyncio.run(compare())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps(), min_size=1, max_size=20))
+def test_removed_and_expired_documents_change_nothing(story: list[Step]) -> None:
+    """Masked documents in many small segments weigh nothing: all is as if they had never been there"""
+
+    async def compare() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            masked = Snapshot()
+            file = StoreFile(Path(folder, "masked.db"))
+            writing = Writer(lambda: opened(file), noon)
+            for step in story:
+                if step.document is None:
+                    writing.remove(step.collection, [step.id], None)
+                else:
+                    writing.put([step.document])
+                if step.embeds:
+                    attach_all(writing, file)
+                with transaction(opened(file), "DEFERRED") as connection:
+                    masked = refreshed(connection, masked, noon().date())  # never merged
+            attach_all(writing, file)
+            with transaction(opened(file), "DEFERRED") as connection:
+                masked = refreshed(connection, masked, noon().date())
+            file.close()
+            clean = await replay(Path(folder, "clean.db"), [*what_is_left(story)])
+            await embed_all(clean)
+            await clean.refresh()
+            everything = frozenset(COLLECTIONS)
+            assert seen(SegmentView(masked, everything)) == seen(clean.view(everything))
+            await clean.close()
+
+    asyncio.run(compare())
+
+
+def opened(file: StoreFile) -> sqlite3.Connection:
+    file.reopened()
+    return file.connection
+
+
+def attach_all(writing: Writer, file: StoreFile) -> None:
+    for each in pending(opened(file), 1000, 0):
+        writing.attach(EMBEDDER, DIMENSIONS, [(each.key, embed(each.texts))])
+
+
+def what_is_left(story: Sequence[Step]) -> list[Step]:
+    """Only the last version of each document that is still there and valid, in order of ingest."""
+    last = {(step.collection, step.id): at for at, step in enumerate(story)}
+    today = noon().date()
+    return [
+        replace(step, embeds=False, refreshes=False)
+        for at, step in enumerate(story)
+        if last[step.collection, step.id] == at
+        and step.document is not None
+        and (step.document.valid_until or today) >= today
+    ]
 
 
 def without_forbidden(story: Sequence[Step], permitted: set[str]) -> list[Step]:
