@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import InputError
-from rag.ports import Retriever
+from rag.ingest.pipeline import IngestOptions, OnProgress, ingest
+from rag.ingest.sandbox import ParserPool
+from rag.ports import Embedder, KnowledgeStore, Retriever
 from rag.types import Mode, Passage
 
 CUTS = (2, 5, 10)
@@ -131,7 +133,7 @@ def _question(fields: Mapping[str, Any], everything: frozenset[str]) -> AskedQue
 
 
 def known_ids(questions: Sequence[AskedQuestion], ids: frozenset[str]) -> list[AskedQuestion]:
-    """The questions with evidence ids as the corpus spells them: LiHua-World writes 20260121_10:00 for 20260121_1000."""
+    """The questions with evidence ids as the corpus spells them (LiHua-World: 20260121_10:00 for 20260121_1000)."""
 
     def spelt(name: str) -> str:
         return name if name in ids else name.replace(":", "")
@@ -146,6 +148,49 @@ def known_ids(questions: Sequence[AskedQuestion], ids: frozenset[str]) -> list[A
         )
         for q in questions
     ]
+
+
+async def evaluate_folder(
+    folder: Path,
+    *,
+    store: KnowledgeStore,
+    retriever: Retriever,
+    embedder: Embedder | None,
+    pool: ParserPool,
+    mode: Mode = "hybrid",
+    on_progress: OnProgress | None = None,
+) -> Evaluation:
+    """Ingest a folder's documents into `store` (an empty one, `retriever` searches it) and ask its questions.
+
+    Raises `InputError` (also if a document could not be read), `StoreError`, `EmbeddingError`.
+    """
+    sources = collections_of(folder)
+    questions = read_questions(folder, sources)
+    for collection, path in sources.items():
+        report = await ingest(
+            [path],
+            store=store,
+            embedder=embedder,
+            options=IngestOptions(collection=collection),
+            pool=pool,
+            on_progress=on_progress,
+        )
+        if not report.is_complete:
+            raise InputError(f"Not every document of {path} could be read: run `grapevine ingest {path}` to see why.")
+    await store.refresh()
+    ids = await _ids(store, frozenset(sources))
+    return await evaluate(known_ids(questions, ids), retriever, documents=len(ids), mode=mode)
+
+
+async def _ids(store: KnowledgeStore, collections: frozenset[str]) -> frozenset[str]:
+    ids: set[str] = set()
+    after: str | None = None
+    while True:
+        page = await store.documents(collections, after=after, limit=1000)
+        ids.update(document.id for document in page.documents)
+        after = page.after
+        if after is None:
+            return frozenset(ids)
 
 
 async def evaluate(
