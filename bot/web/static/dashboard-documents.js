@@ -116,7 +116,7 @@ function documentRow(item) {
     {},
     el("th", { scope: "row" }, title, title === item.id ? null : el("span", { className: "id" }, item.id)),
     el("td", { className: "keep" }, el("span", { className: "chip" }, item.collection)),
-    el("td", { className: "right" }, count(item.chunks), item.pending ? el("span", { className: "pending" }, "meaning follows") : null),
+    el("td", { className: "right" }, count(item.chunks), item.pending ? el("span", { className: "pending" }, "vectors follow") : null),
     el("td", { className: "right" }, bytes(item.size)),
     el("td", {}, moment(item.updated)),
     el("td", {}, remove),

@@ -20,6 +20,7 @@ export async function show() {
     ({ faqs: all } = await api("GET", "/api/v1/faqs"));
   } catch (error) {
     byId("faq-count").textContent = error.message;
+    byId("faq-warm").disabled = true;
     return;
   }
   render();
