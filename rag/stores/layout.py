@@ -31,7 +31,7 @@ class Layout:
     @cached_property
     def first_row(self) -> Numbers:
         """By document, and the number of rows at the end."""
-        return np.searchsorted(self.document_of, np.arange(self.documents + 1)).astype(np.int32)
+        return np.searchsorted(self.document_of, np.arange(self.documents + 1, dtype=np.int32)).astype(np.int32)
 
     def with_first_rows(self) -> Iterator[tuple[Part, int]]:
         """Each part and the number of its first row."""

@@ -127,6 +127,7 @@ class _Chunks:
         self.documents: list[int] = []
         self.numbers: list[int] = []
         self.labels: list[ChunkLabel] = []
+        self.languages: list[str] = []
         self.texts: list[bytes] = []
         self.text_sizes: list[int] = []
         self.lengths: list[int] = []
@@ -142,7 +143,8 @@ class _Chunks:
         terms, counts, folded_terms, folded_counts, sentences, said, said_in = columns[8:]
         self.documents += docs
         self.numbers += numbers
-        self.labels += zip(passages, map(sys.intern, headings), pages, map(sys.intern, languages), strict=True)
+        self.labels += zip(passages, map(sys.intern, headings), pages, strict=True)
+        self.languages += languages
         self.texts.append(b"".join(texts))
         self.text_sizes += map(len, texts)
         self.lengths += lengths
@@ -169,6 +171,8 @@ def _segment(collection: str, documents: Sequence[tuple[Any, ...]], chunks: _Chu
     said, said_in = chunks.said(first_sentence)
     answers = np.frombuffer(b"".join(answered), dtype=np.uint64)
     first_answer = _offsets(_sizes(answered))
+    languages = tuple(dict.fromkeys(chunks.languages))
+    codes = {language: code for code, language in enumerate(languages)}
     name_lists = (tuple(orjson.loads(each)) for each in names)
     return Segment(
         collection=collection,
@@ -178,6 +182,8 @@ def _segment(collection: str, documents: Sequence[tuple[Any, ...]], chunks: _Chu
         first_row=np.searchsorted(document_of, np.arange(len(numbers) + 1, dtype=np.int32)).astype(np.int32),
         chunk_numbers=np.array(chunks.numbers, dtype=np.int64),
         chunk_labels=chunks.labels,
+        languages=languages,
+        language_of=np.array([codes[language] for language in chunks.languages], dtype=np.int16),
         document_of=document_of,
         lengths=np.array(chunks.lengths, dtype=np.int64),
         texts=b"".join(chunks.texts),

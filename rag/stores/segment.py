@@ -30,8 +30,8 @@ class DocumentLabel(NamedTuple):
     names: tuple[str, ...]
 
 
-ChunkLabel = tuple[str, str, int | None, str]
-"""(passage id, heading, page, language)"""
+ChunkLabel = tuple[str, str, int | None]
+"""(passage id, heading, page)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,9 @@ class Segment:
     chunk_numbers: NDArray[np.int64]
     """The database's numbers, ascending."""
     chunk_labels: list[ChunkLabel]
+    languages: tuple[str, ...]
+    language_of: NDArray[np.int16]
+    """By row: index into `languages`."""
     document_of: Numbers
     lengths: NDArray[np.int64]
     texts: bytes

@@ -49,10 +49,9 @@ class SegmentView:
         """How many chunks in which language."""
         counted: Counter[str] = Counter()
         for part in self._layout.parts:
-            labels = part.segment.chunk_labels
-            places = range(part.segment.rows) if part.places is None else part.places.tolist()
-            counted.update(labels[place][3] for place in places)
-        return dict(counted)
+            codes = part.segment.language_of if part.places is None else part.segment.language_of[part.places]
+            counted.update(dict(zip(part.segment.languages, np.bincount(codes).tolist(), strict=False)))
+        return {language: count for language, count in counted.items() if count}
 
     def cosines(self, vector: Floats) -> Floats | None:
         """Exact cosine of every chunk, -1 where it has no vector; None if none has one."""
@@ -212,7 +211,7 @@ def _frequency(part: Part, postings: Postings, starts: NDArray[np.int64], ends: 
 def _info(part: Part, place: int) -> ChunkInfo:
     segment = part.segment
     document = segment.document_labels[segment.document_of[place]]
-    passage_id, heading, page, language = segment.chunk_labels[place]
+    passage_id, heading, page = segment.chunk_labels[place]
     return ChunkInfo(
         passage_id=passage_id,
         document=document.id,
@@ -223,5 +222,5 @@ def _info(part: Part, place: int) -> ChunkInfo:
         heading=heading,
         page=page,
         url=document.url,
-        language=language,
+        language=segment.languages[segment.language_of[place]],
     )
