@@ -82,7 +82,7 @@ def steady(words: int = 200, *, pause_s: float = 0.05) -> Trace:
 
 tokens = st.tuples(
     st.sampled_from([0.0, 0.01, 0.05, 0.3, 2.0, 7.0]),
-    st.sampled_from(["a ", "word ", "Versicherung ", "xe máy ", "\n\n", "12.500.000 ₫ ", "so. "]),
+    st.sampled_from(["a ", "word ", "Versicherung ", "xe máy ", "\n\n", "12.500.000 ₫ ", "so. ", ""]),
 )
 traces = st.lists(tokens, min_size=1, max_size=60)
 faults = st.lists(
