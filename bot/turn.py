@@ -116,13 +116,14 @@ class Turns:
         """
         started = self._clock()
         trace_id = trace_id or new_trace_id()
-        progress = _Progress(language=detect(inbound.text, default=inbound.language_hint or "en"))
+        spoken = detect(inbound.text, default=inbound.language_hint or "")
+        progress = _Progress(language=spoken or "en")
         progress.queue_ms = (started - inbound.received_at) * 1000
         question = Question(
             text=inbound.text,
             audience=Audience(collections=collections),
             deadline=Deadline(inbound.received_at + self._deadline_s),
-            language=progress.language,
+            language=spoken or None,  # a text like "BT-03?" gets the language of the documents about it
             history=history,
         )
         outcome = await self._race(question, live, progress, stop, trace_id)

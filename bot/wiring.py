@@ -9,17 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx2
-from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
-from aiogram.client.telegram import TelegramAPIServer
-from aiohttp import web
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-from rag.retrieval.search import Search
-
-from adapters.ports import Inbound, Platform, StopOutcome, StopRequest
-from adapters.telegram.platform import TelegramPlatform
 from bot.auth import Failures, Sessions, admin_token
 from bot.ingest_job import documents_kind, ingests
 from bot.intake import Intake
@@ -31,25 +22,27 @@ from bot.smalltalk import SmallTalk
 from bot.state.jobs import JobTable
 from bot.state.sessions import SessionTable
 from bot.state.sqlite import SqliteState
-from bot.telemetry.line import TurnLine, TurnLog
 from bot.turn import Turns
 from bot.uploads import Uploads
-from bot.web.admin import AdminServices
-from bot.web.app import build_app
-from bot.web.services import WebServices
-from bot.web.sessions import Signer
-from bot.web.tokens import Tokens
 from rag.embeddings import parse_model
-from rag.embeddings.fastembed import FastEmbedder
-from rag.embeddings.minilm import MiniLM
-from rag.embeddings.openai import OpenAIEmbedder
 from rag.engine import Engine
 from rag.errors import StoreError
 from rag.generate.extractive import ExtractiveAnswerer
-from rag.generate.llm import OpenAIAnswerer
 from rag.ingest.sandbox import ParserPool
-from rag.ports import Answerer, Embedder
+from rag.retrieval.search import Search
 from rag.stores.embedded import EmbeddedStore
+
+# The packages of clients are imported where a client is made: aiogram alone takes two seconds, openai half a
+# second, and `grapevine ask` over the offline parts should wait for neither.
+if TYPE_CHECKING:
+    from aiogram import Bot
+    from aiohttp import web
+    from openai import AsyncOpenAI
+
+    from adapters.ports import Inbound, Platform, StopOutcome, StopRequest
+    from adapters.telegram.platform import TelegramPlatform
+    from bot.telemetry.line import TurnLine, TurnLog
+    from rag.ports import Answerer, Embedder
 
 RECENT_TURNS = 200
 """Turns whose lines the dashboard can show."""
@@ -103,6 +96,8 @@ async def open_embedder(settings: Settings) -> AsyncIterator[Embedder]:
     async with AsyncExitStack() as stack:
         embedder: Embedder
         if spec.kind == "openai":
+            from rag.embeddings.openai import OpenAIEmbedder  # noqa: PLC0415 - see the top
+
             key = settings.embedding_api_key or settings.openai_api_key
             client = _openai(
                 key.get_secret_value() if key else None, settings.embedding_base_url or settings.openai_base_url
@@ -110,8 +105,12 @@ async def open_embedder(settings: Settings) -> AsyncIterator[Embedder]:
             stack.push_async_callback(client.close)
             embedder = await OpenAIEmbedder.open(client, spec.name, dimensions=spec.dimensions)
         elif spec.kind == "fastembed":
+            from rag.embeddings.fastembed import FastEmbedder  # noqa: PLC0415 - see the top
+
             embedder = await FastEmbedder.open(spec.name)
         else:
+            from rag.embeddings.minilm import MiniLM  # noqa: PLC0415 - see the top
+
             embedder = await MiniLM.open()
         stack.push_async_callback(embedder.close)
         yield embedder
@@ -123,6 +122,8 @@ async def open_answerer(settings: Settings) -> AsyncIterator[tuple[Answerer, Asy
     if not settings.has_model:
         yield ExtractiveAnswerer(), None
         return
+    from rag.generate.llm import OpenAIAnswerer  # noqa: PLC0415 - see the top
+
     key = settings.openai_api_key
     client = _openai(key.get_secret_value() if key else None, settings.openai_base_url)
     try:
@@ -134,6 +135,8 @@ async def open_answerer(settings: Settings) -> AsyncIterator[tuple[Answerer, Asy
 @asynccontextmanager
 async def open_bot(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[str]]]:
     """Asks Telegram for the configured bot's name; for checks only."""
+    from adapters.telegram.platform import TelegramPlatform  # noqa: PLC0415 - see the top
+
     bot = _telegram_bot(settings)
     try:
         yield TelegramPlatform(bot, accept=_nothing, stop=_nobody).identify
@@ -178,6 +181,12 @@ def build_turns(core: Core, *, hash_key: bytes, write: TurnLog) -> Turns:
 @asynccontextmanager
 async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncIterator[Application]:
     """Everything that `serve` runs, built but not started. Raises `RagError`, `StateError`, `AuthError`."""
+    from bot.web.admin import AdminServices  # noqa: PLC0415 - see the top
+    from bot.web.app import build_app  # noqa: PLC0415 - see the top
+    from bot.web.services import WebServices  # noqa: PLC0415 - see the top
+    from bot.web.sessions import Signer  # noqa: PLC0415 - see the top
+    from bot.web.tokens import Tokens  # noqa: PLC0415 - see the top
+
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings))
         state = await SqliteState.open(settings.data / "state.db")
@@ -201,6 +210,8 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
         )
         telegram = None
         if settings.telegram_bot_token:
+            from adapters.telegram.platform import TelegramPlatform  # noqa: PLC0415 - see the top
+
             bot = _telegram_bot(settings)
             stack.push_async_callback(bot.session.close)
             telegram = TelegramPlatform(bot, accept=intake.accept, stop=intake.stop)
@@ -245,6 +256,10 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
 
 
 def _telegram_bot(settings: Settings) -> Bot:
+    from aiogram import Bot  # noqa: PLC0415 - see the top
+    from aiogram.client.session.aiohttp import AiohttpSession  # noqa: PLC0415 - see the top
+    from aiogram.client.telegram import TelegramAPIServer  # noqa: PLC0415 - see the top
+
     assert settings.telegram_bot_token is not None
     return Bot(
         settings.telegram_bot_token.get_secret_value(),
@@ -261,6 +276,9 @@ async def _nobody(_request: StopRequest) -> StopOutcome:
 
 
 def _openai(key: str | None, base_url: str | None) -> AsyncOpenAI:
+    import httpx2  # noqa: PLC0415 - see the top
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient  # noqa: PLC0415 - see the top
+
     # max_retries=0: there is one retry layer, in rag/generate/llm.py, and it knows the turn's deadline.
     # A key must not be empty for the client, but many servers of one's own want none.
     return AsyncOpenAI(
