@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import snowballstemmer  # type: ignore[import-untyped]  # ships no types
@@ -17,14 +18,18 @@ from rag.language import fold
 
 # Indic, Thai, Lao, Tibetan, Burmese and Khmer vowel signs are no \w in Python's `re`, yet belong to their words.
 _MARKS = r"\u0300-\u036f\u0900-\u0963\u0966-\u0df3\u0e00-\u0eff\u0f18-\u109f\u1780-\u17d3"
-_CHAR = rf"[^\W_]|[{_MARKS}]"
-WORD = re.compile(rf"(?:{_CHAR})+(?:[-./,:'’](?:{_CHAR})+)*")
-"""A word with what may hold its parts together: hyphens, points in numbers, apostrophes, slashes."""
+_CHARS = rf"[\w{_MARKS}]+"
+WORD = re.compile(rf"{_CHARS}(?:[-./,:'’]{_CHARS})*")
+"""A word with what may hold its parts together: hyphens, points in numbers, apostrophes, slashes.
+
+To be used on text whose underscores have become blanks (`without_underscores`): one character class is
+twice as fast as one that leaves them out.
+"""
 
 _UNSPACED = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3]+"
 )
-_PARTS = re.compile(rf"(?:{_CHAR})+")
+_PARTS = re.compile(_CHARS)
 _GROUPED_NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 _DECIMAL = re.compile(r"\d+[.,]\d+")
 _CODE = re.compile(r"(?=.*\d)(?=.*[^\W\d_])[\w]+(?:[-/.][\w]+)+")
@@ -43,23 +48,32 @@ _ENGLISH = snowballstemmer.stemmer("english")
 
 
 class Analysed(NamedTuple):
-    """The terms of a text in order, repetitions kept; both columns are equally long."""
+    """The terms of a text in order, repetitions kept; both columns are equally long.
+
+    They are one and the same object where nothing differs.
+    """
 
     marked: tuple[str, ...]
     folded: tuple[str, ...]
 
 
-def analyse(text: str) -> Analysed:
-    """The index terms of `text`."""
-    marked: list[str] = []
-    folded: list[str] = []
+def without_underscores(text: str) -> str:
+    """`text` in composed form with blanks for underscores, so that `WORD` fits; as long as the composed text."""
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
-    for word in WORD.findall(text):
-        terms = _terms(word)
-        marked += terms[0]
-        folded += terms[1]
-    return Analysed(tuple(marked), tuple(folded))
+    return text.replace("_", " ")
+
+
+def analyse(text: str) -> Analysed:
+    """The index terms of `text`."""
+    text = without_underscores(text)
+    if text.isascii():  # nothing to fold: half the work
+        plain = tuple(chain.from_iterable([_terms(word)[0] for word in WORD.findall(text)]))
+        return Analysed(plain, plain)
+    terms = [_terms(word) for word in WORD.findall(text)]
+    marked = tuple(chain.from_iterable([pair[0] for pair in terms]))
+    folded = tuple(chain.from_iterable([pair[1] for pair in terms]))
+    return Analysed(marked, marked if folded == marked else folded)
 
 
 @lru_cache(maxsize=200_000)

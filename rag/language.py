@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rag.types import Language
 
-SAMPLE = 4000
+SAMPLE = 2000
 """Characters looked at: a language shows in far fewer."""
 
 _SCRIPTS: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -34,7 +35,8 @@ _SCRIPTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("uk", re.compile(r"[іїєґІЇЄҐ]")),
     ("ru", re.compile(r"[\u0400-\u04ff]")),
 )
-_LETTER = re.compile(r"[^\W\d_]")
+_WORDS = 200
+_OTHER_SCRIPT = re.compile(r"[\u0370-\u1cff\u3040-\ud7af\uf900-\ufaff]")
 _WORD = re.compile(r"[^\W\d_]+")
 
 _VIETNAMESE_LETTERS = re.compile(
@@ -88,12 +90,13 @@ _LETTERS_WITHOUT_DECOMPOSITION = str.maketrans(
 def detect(text: str, default: Language = "en") -> Language:
     """The primary subtag of the language that `text` is most likely in."""
     text = unicodedata.normalize("NFC", text[:SAMPLE])
-    letters = len(_LETTER.findall(text))
+    letters = sum(map(str.isalpha, text))
     if letters == 0:
         return default
-    for language, pattern in _SCRIPTS:
-        if len(pattern.findall(text)) * _WEIGHT.get(language, 3) > letters:
-            return language
+    if _OTHER_SCRIPT.search(text):
+        for language, pattern in _SCRIPTS:
+            if len(pattern.findall(text)) * _WEIGHT.get(language, 3) > letters:
+                return language
     if len(_VIETNAMESE_LETTERS.findall(text)) * 12 > letters:
         return "vi"
     return _by_common_words(text, default)
@@ -104,8 +107,8 @@ _WEIGHT: Mapping[str, int] = {"ja": 8, "uk": 20}
 
 
 def _by_common_words(text: str, default: Language) -> Language:
-    words = [fold(word) for word in _WORD.findall(text)]
-    scores = {language: sum(word in common for word in words) for language, common in COMMON.items()}
+    words = Counter(fold(word) for word in _WORD.findall(text)[:_WORDS])
+    scores = {language: sum(words[word] for word in common & words.keys()) for language, common in COMMON.items()}
     best = max(scores.values())
     if best == 0 or scores.get(default) == best:
         return default

@@ -40,12 +40,9 @@ class Unit(NamedTuple):
     """The white space between it and the unit before."""
     heading: str
     page: int | None
+    weight: int
     header: str = ""
     """The header rows of the table it belongs to."""
-
-    @property
-    def weight(self) -> int:
-        return weight(self.text)
 
 
 @dataclass(slots=True)
@@ -119,7 +116,11 @@ def pack(units: Iterable[Unit]) -> Iterator[list[Unit]]:
 def _carried(last: Unit, unit: Unit) -> list[Unit]:
     """What the next chunk repeats: the table's header, or the last sentence if it is of a decent size."""
     if unit.header:
-        return [unit._replace(text=unit.header, header="")] if last.header == unit.header else []
+        return (
+            [unit._replace(text=unit.header, header="", weight=weight(unit.header))]
+            if last.header == unit.header
+            else []
+        )
     if last.header or last.heading != unit.heading or last.weight + unit.weight > MAX_WEIGHT // 2:
         return []
     return [last]
@@ -140,7 +141,7 @@ def _units(blocks: Sequence[Block], title: str) -> Iterator[Unit]:
     if not any(block.kind != "heading" and block.text.strip() for block in blocks):
         text = heading or title
         if text:  # a document that is nothing but headings is still found by them
-            yield Unit(text, "", "", None)
+            yield Unit(text, "", "", None, weight(text))
 
 
 def _path(path: Sequence[tuple[int, str]], title: str) -> str:
@@ -159,7 +160,7 @@ def _prose(block: Block, heading: str) -> Iterator[Unit]:
         pieces = split(block.text, by_line=block.kind == "list" or is_chat(block.text))
     for i, (gap, sentence) in enumerate(pieces):
         for j, piece in enumerate(split_long(sentence, MAX_WEIGHT)):
-            yield Unit(piece, " " if j else gap if i else "\n\n", heading, block.page)
+            yield Unit(piece, " " if j else gap if i else "\n\n", heading, block.page, weight(piece))
 
 
 _RULE = re.compile(r"^\s*\|?[\s:|-]+\|?\s*$")
@@ -172,10 +173,10 @@ def _table(block: Block, heading: str) -> Iterator[Unit]:
         return
     has_rule = len(lines) > 1 and _RULE.match(lines[1])
     header = "\n".join(lines[:2]) if has_rule else lines[0]
-    yield Unit(header, "\n\n", heading, block.page, header)
+    yield Unit(header, "\n\n", heading, block.page, weight(header), header)
     for row in rows[1:]:
         for piece in split_long(row, MAX_WEIGHT):
-            yield Unit(piece, "\n", heading, block.page, header)
+            yield Unit(piece, "\n", heading, block.page, weight(piece), header)
 
 
 def _chunk(
@@ -186,7 +187,8 @@ def _chunk(
     prefix = "\n".join(part for part in (title if says_something(title) else "", heading) if part)
     embedding_text = f"{prefix}\n{text}" if prefix else text
     terms = analyse(f"{title}\n{heading}\n{text}")
-    marked, folded = _counted(terms.marked), _counted(terms.folded)
+    marked = _counted(terms.marked)
+    folded = marked if terms.folded is terms.marked else _counted(terms.folded)
     sentences = tuple(
         Sentence(start, end, names(text[start:end], document_id=document_id, language=language, known=known))
         for start, end in spans

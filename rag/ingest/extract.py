@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from rag.analyse import WORD
+from rag.analyse import WORD, without_underscores
 from rag.language import fold
 
 MAX_NAMES = 40
@@ -28,14 +27,16 @@ _CONNECTORS = frozenset(
     "of the and in for to a an & on at de la le les du des et y e el al del della di da do dos von van der den das "  # noqa: SIM905  easier to read
     "und".split()
 )
-_BREAK = re.compile(r"[.!?;()\[\]{}\"“”«»<>|\n\t*_]|: |, ")
-_COMMA = re.compile(r"^, $")
+_BREAK = re.compile(r"[.!?;()\[\]{}\"“”«»<>|\n\t*]|: |, ")
 _INITIAL = re.compile(r"^\. ?$")
 _MARKDOWN_LINK = re.compile(r"\[([^\[\]\n]{1,200})\]\(\s*<?([^()\s<>]{1,500})>?(?:\s+\"[^\"\n]*\")?\s*\)")
 _BARE_LINK = re.compile(r"https?://[^\s<>()\[\]\"'“”]+[^\s<>()\[\]\"'“”.,;:!?]")
 _QUOTED = re.compile(r"[\"“«「『《]([^\"“”«»「」『』《》\n]{2,80})[\"”»」』》]")
 _BRACKETED_END = re.compile(r"\s*[(\[（]([^()\[\]（）]*)[)\]）]\s*$")
 _POSSESSIVE = re.compile(r"['’]s$", re.IGNORECASE)
+_SPLIT = re.compile(f"({WORD.pattern})")
+_QUOTES = frozenset('"“«「『《')
+_PLAIN_GAPS = frozenset({" ", ", "})
 _SEPARATORS = re.compile(r"[-./,:'’]")
 
 
@@ -46,16 +47,9 @@ class _Shape(NamedTuple):
     reduced: str
 
 
-class _Word(NamedTuple):
-    text: str
-    start: int
-    end: int
-    shape: _Shape
-
-
 def name_key(text: str) -> str:
     """What `text` is called by, whatever its case, marks and punctuation; empty if it has no word."""
-    return " ".join(filter(None, (_shape(word).reduced for word in WORD.findall(unicodedata.normalize("NFC", text)))))
+    return " ".join(filter(None, (_shape(word).reduced for word in WORD.findall(without_underscores(text)))))
 
 
 def link_key(target: str, document_id: str) -> str | None:
@@ -90,14 +84,19 @@ def title_keys(title: str, document_id: str, url: str | None) -> tuple[str, ...]
 def names(sentence: str, *, document_id: str, language: str, known: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """The keys of everything that `sentence` names; `known` holds lone words that are surely names (see `sure`)."""
     found: dict[str, None] = {}
-    for match in _MARKDOWN_LINK.finditer(sentence):
-        found[link_key(match.group(2), document_id) or ""] = None
-        found[name_key(match.group(1))] = None
-    for match in _BARE_LINK.finditer(sentence):
-        found[link_key(match.group(), document_id) or ""] = None
-    for match in _QUOTED.finditer(sentence):
-        found[name_key(match.group(1))] = None
-    plain = _BARE_LINK.sub(" ", _MARKDOWN_LINK.sub(r"\1", sentence))
+    plain = sentence
+    if "](" in plain:
+        for match in _MARKDOWN_LINK.finditer(plain):
+            found[link_key(match.group(2), document_id) or ""] = None
+            found[name_key(match.group(1))] = None
+        plain = _MARKDOWN_LINK.sub(r"\1", plain)
+    if "://" in plain:
+        for match in _BARE_LINK.finditer(plain):
+            found[link_key(match.group(), document_id) or ""] = None
+        plain = _BARE_LINK.sub(" ", plain)
+    if not _QUOTES.isdisjoint(plain):
+        for match in _QUOTED.finditer(plain):
+            found[name_key(match.group(1))] = None
     for key in _spans(plain, language, known):
         found[key] = None
     found.pop("", None)
@@ -106,69 +105,74 @@ def names(sentence: str, *, document_id: str, language: str, known: frozenset[st
 
 def sure(text: str) -> frozenset[str]:
     """Lone capitalised words that stand inside a sentence somewhere in `text`: names even where they begin one."""
-    words = _words(text)
-    inside = set()
-    for before, word in pairwise(words):
-        if word.shape.is_capital and text[before.end : word.start] in {" ", ", "}:
-            inside.add(word.shape.reduced)
-    return frozenset(inside)
+    gaps, words = _words(text)
+    inside = {word for gap, word in zip(gaps, words, strict=True) if gap in _PLAIN_GAPS and _may_be_capital(word)}
+    return frozenset(_shape(word).reduced for word in inside if _shape(word).is_capital)
 
 
 def name_words(text: str) -> tuple[str, ...]:
     """The capitalised words and codes of `text`, those left out that are capitalised only for beginning a sentence."""
     found = []
-    before: _Word | None = None
-    for word in _words(text):
-        starts = before is None or bool(_BREAK.search(text[before.end : word.start].replace(", ", " ")))
-        if word.shape.is_code or (word.shape.is_capital and not starts):
-            found.append(word.text)
-        before = word
+    for gap, word in zip(*_words(text), strict=True):
+        shape = _shape(word)
+        if shape.is_code or (shape.is_capital and (gap in _PLAIN_GAPS or (gap and not _BREAK.search(gap)))):
+            found.append(word)
     return tuple(found)
 
 
 def _spans(text: str, language: str, known: frozenset[str]) -> Iterator[str]:
-    words = _words(text)
-    for i, first in enumerate(words):
-        if not first.shape.is_capital:
+    gaps, words = _words(text)
+    lower_tail = 0 if language == "en" else _LOWER_TAIL
+    for i in [i for i, word in enumerate(words) if _may_be_capital(word)]:
+        shape = _shape(words[i])
+        if not shape.is_capital:
             continue
-        starts = i == 0 or bool(_BREAK.search(text[words[i - 1].end : first.start]))
-        if first.shape.is_code or _is_lone_name(first, language, starts=starts, known=known):
-            yield first.shape.reduced
-        yield from _longer(text, words, i, lower_tail=0 if language == "en" else _LOWER_TAIL)
+        starts = not gaps[i] or i == 0 or bool(_BREAK.search(gaps[i]))
+        if shape.is_code or _is_lone_name(words[i], shape.reduced, language, starts=starts, known=known):
+            yield shape.reduced
+        yield from _longer(gaps, words, i, lower_tail=lower_tail)
 
 
-def _longer(text: str, words: list[_Word], i: int, *, lower_tail: int) -> Iterator[str]:
+def _longer(gaps: list[str], words: list[str], i: int, *, lower_tail: int) -> Iterator[str]:
     """Names of two words and more that begin with word `i`."""
-    parts = [words[i].shape.reduced]
+    key = _shape(words[i]).reduced
     lower = 0
     for j in range(i + 1, min(len(words), i + MAX_WORDS)):
-        before, word = words[j - 1], words[j]
-        gap = text[before.end : word.start]
-        is_initial = len(before.text) == 1 and _INITIAL.match(gap)
-        if _BREAK.search(gap) and not is_initial and not (_COMMA.match(gap) and word.shape.is_capital):
-            return
-        parts.append(word.shape.reduced)
-        if word.shape.is_capital:
-            yield " ".join(parts)
-        elif word.text not in _CONNECTORS:
+        gap, word = gaps[j], words[j]
+        is_capital = _may_be_capital(word) and _shape(word).is_capital
+        if gap != " " and _BREAK.search(gap):
+            is_initial = len(words[j - 1]) == 1 and _INITIAL.match(gap)
+            if not is_initial and not (gap == ", " and is_capital):
+                return
+        key = f"{key} {_shape(word).reduced}"
+        if is_capital:
+            yield key
+        elif word not in _CONNECTORS:
             lower += 1
             if lower > lower_tail:
                 return
-            yield " ".join(parts)
+            yield key
 
 
-def _is_lone_name(word: _Word, language: str, *, starts: bool, known: frozenset[str]) -> bool:
+def _is_lone_name(word: str, reduced: str, language: str, *, starts: bool, known: frozenset[str]) -> bool:
     """Whether one capitalised word is a name by itself.
 
     Vietnamese names have two syllables and more: a lone capitalised one ("Chủ", "Cổ") is noise.
     """
-    if len(word.text) < 2 or (language == "vi" and not word.text.isascii()):
+    if len(word) < 2 or (language == "vi" and not word.isascii()):
         return False
-    return not starts or word.shape.reduced in known or (word.text.isupper() and language != "vi")
+    return not starts or reduced in known or (word.isupper() and language != "vi")
 
 
-def _words(text: str) -> list[_Word]:
-    return [_Word(m.group(), m.start(), m.end(), _shape(m.group())) for m in WORD.finditer(text)]
+def _words(text: str) -> tuple[list[str], list[str]]:
+    """(what stands before each word, the words); equally long."""
+    parts = _SPLIT.split(without_underscores(text))
+    return parts[:-1:2], parts[1::2]
+
+
+def _may_be_capital(word: str) -> bool:
+    """Whether `_shape` has to be asked: cheap, and true of few words."""
+    return not word.islower()
 
 
 @lru_cache(maxsize=100_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 MIN_WORDS = 4
 """A shorter sentence says too little to be compared with a question: it is joined to its neighbour."""
@@ -21,14 +22,16 @@ _ABBREVIATION = re.compile(
 )
 _CHAT_TURN = re.compile(r"^(?:\[[^\]\n]{3,30}\]\s*)?[^\s:][^:\n]{0,40}:\s+\S")
 _CHAT_SHARE = 0.6
+_LONG_WORD = re.compile(r"\S{13,}")
 _WORD = re.compile(r"\S+")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3]")
 
 
+@lru_cache(maxsize=4096)  # each sentence is weighed three times on its way
 def weight(text: str) -> int:
     """How many words `text` is worth to the embedder: words, with numbers, codes and unspaced scripts counted up."""
-    words = text.split()
-    return sum(1 if len(word) <= 12 else 1 + len(word) // 8 for word in words) + len(_UNSPACED.findall(text)) * 2 // 3
+    words = len(text.split()) + sum(len(long) // 8 for long in _LONG_WORD.findall(text))
+    return words if text.isascii() else words + len(_UNSPACED.findall(text)) * 2 // 3
 
 
 def is_chat(text: str) -> bool:
