@@ -43,7 +43,8 @@ def _wants_page(request: web.Request) -> bool:
 
 
 def _page(request: web.Request, found: Passage) -> bytes:
-    place = " › ".join(part for part in found.heading.split(" > ") if part and part != found.title)
+    headings = [part for part in found.heading.split(" > ") if part and part != found.title]
+    page = [] if found.page is None else [f"p. {found.page}"]
     url = found.url or ""
     link = ""
     if url.startswith(("https://", "http://")):
@@ -51,8 +52,7 @@ def _page(request: web.Request, found: Passage) -> bytes:
     return request.app[ASSETS].page(
         "passage.html",
         title=escape(found.title),
-        place=escape(place),
-        page=f"p. {found.page}" if found.page is not None else "",
+        place=escape(" › ".join([*headings, *page])),
         document=escape(found.document),
         link=link,
         text=escape(found.text),

@@ -202,7 +202,7 @@ async def test_a_reload_keeps_the_conversation(open_stage: OpenStage) -> None:
         await stage.ask("And floods?")
         await expect(stage.answer.locator(".sources")).to_be_visible()
         assert stage.lines[0].conversation == stage.lines[1].conversation
-        await stage.page.get_by_role("button", name="New conversation").click()
+        await stage.page.get_by_role("button", name="New chat").click()
         await expect(stage.page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
         await stage.ask()
         await expect(stage.answer.locator(".sources")).to_be_visible()
