@@ -42,6 +42,9 @@ from rag.ingest.parse.document import ParsedDocument, Problem
 _PR_SET_PDEATHSIG = 1
 _NICENESS = 5
 """Live questions go before reading files, but files are still read (at 10, two busy neighbours starved it)."""
+_COLLECT_EVERY = 8 * 2**20
+_COSTS_OF_A_FILE = 2**16
+"""Bytes read between two collections; a file counts for 64 KiB more, as a docx of any size leaves cycles."""
 
 
 def main() -> None:
@@ -53,13 +56,16 @@ def main() -> None:
     _limit_memory(memory_bytes)
     os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the whole group; the parent decides
-    gc.disable()  # records are trees: nothing to collect while a file is read, and the walk over them is long
+    gc.disable()  # records are trees without cycles, and collecting after every file cost a quarter (measured)
+    since_collected = 0
     while (job := read_message(sys.stdin.buffer)) is not None:
         _allow_processor_time(cpu_s)
-        is_exhausted = _serve(job, out)
-        gc.collect()
-        if is_exhausted:
+        if _serve(job, out):
             return
+        since_collected += _COSTS_OF_A_FILE + _size(job.path)
+        if since_collected > _COLLECT_EVERY:
+            gc.collect()
+            since_collected = 0
 
 
 def _serve(job: Job, out: BinaryIO) -> bool:
@@ -125,6 +131,13 @@ def _document(job: Job, parsed: ParsedDocument, mark: str, size: int) -> Iterato
     for at in range(0, len(document.chunks), CHUNKS_PER_FRAME):
         yield More(chunks=document.chunks[at : at + CHUNKS_PER_FRAME])
     yield Complete()
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
 
 
 def _file_hash(path: Path) -> str:
