@@ -70,9 +70,17 @@ def documents_kind(ingest_all: Ingests, uploads: Uploads) -> JobKind:
     async def ended(job: Job) -> None:
         await uploads.remove(job.id)
 
+    async def sweep(known: frozenset[str], now: float) -> None:
+        await uploads.sweep(known, now=now)
+
     # A store or an embedder that is away for a quarter of an hour costs nobody their upload.
     return JobKind(
-        handler=handler, is_resumable=True, ended=ended, max_attempts=6, retry_s=(5.0, 30.0, 120.0, 300.0, 600.0)
+        handler=handler,
+        is_resumable=True,
+        ended=ended,
+        sweep=sweep,
+        max_attempts=6,
+        retry_s=(5.0, 30.0, 120.0, 300.0, 600.0),
     )
 
 

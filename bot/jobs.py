@@ -17,12 +17,16 @@ import structlog
 
 from bot.state.jobs import MAX_ERRORS, Job, JobState, JobTable
 from bot.state.sqlite import StateError
+from rag.errors import RagError
 
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S = 3.0
 STALE_S = 15.0
 """A running job not heard of for so long is taken over."""
+KEEP_S = 7 * 24 * 3600.0
+"""How long a job is known after it ended."""
+TIDY_EVERY_S = 3600.0
 _LINE = 300
 """Characters of an error's one line."""
 
@@ -79,9 +83,16 @@ class JobKind:
     """Whether it may be started again from the beginning after a crash; otherwise it ends as `interrupted`."""
     ended: Callable[[Job], Awaitable[None]] | None = None
     """Called once it will never run again (done, failed or interrupted), to tidy up."""
+    sweep: Callable[[frozenset[str], float], Awaitable[None]] | None = None
+    """Called now and then with the ids of all jobs and the time: remove what belongs to none of them."""
     max_attempts: int = 3
     retry_s: tuple[float, ...] = (5.0, 30.0)
     """How long to wait after the first, second, ... failed attempt; the last one repeats."""
+
+
+def explain_expected(error: Exception) -> str | None:
+    """An expected error's own line; None for a bug."""
+    return str(error) if isinstance(error, RagError | StateError | OSError) else None
 
 
 class JobRunner:
@@ -92,7 +103,7 @@ class JobRunner:
         table: JobTable,
         kinds: Mapping[str, JobKind],
         *,
-        explain: Callable[[Exception], str | None] = lambda _: None,
+        explain: Callable[[Exception], str | None] = explain_expected,
         clock: Callable[[], float] = time.time,
         poll_s: float = 1.0,
         report_s: float = 0.2,
@@ -112,6 +123,7 @@ class JobRunner:
         """Take up what a dead process left, then whatever comes."""
         await self._table.orphan(self._is_dead)
         self._tasks = [asyncio.create_task(self._lane(kind), name=f"jobs {kind}") for kind in self._kinds]
+        self._tasks.append(asyncio.create_task(self._tidy(), name="jobs tidy"))
 
     async def stop(self) -> None:
         """Stop now: what runs and may be resumed goes back to the queue, the rest is marked as interrupted."""
@@ -128,6 +140,18 @@ class JobRunner:
         )
         self._wake[kind].set()
         return job
+
+    async def _tidy(self) -> None:
+        while True:
+            try:
+                await self._table.prune(before=self._clock() - KEEP_S)
+                known = frozenset(await self._table.ids())
+                for kind in self._kinds.values():
+                    if kind.sweep is not None:
+                        await kind.sweep(known, self._clock())
+            except (StateError, OSError) as error:
+                log.warning("jobs_not_tidied", cause=str(error))
+            await asyncio.sleep(TIDY_EVERY_S)
 
     async def _lane(self, kind: str) -> None:
         wake = self._wake[kind]

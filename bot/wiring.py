@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.auth import Failures, Sessions, admin_token
+from bot.auth import Sessions, admin_token
 from bot.ingest_job import documents_kind, ingests
 from bot.intake import Intake
 from bot.jobs import JobRunner
@@ -236,7 +236,6 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
         )
         admin = AdminServices(
             sessions=Sessions(await SessionTable.open(state), key=token),
-            failures=Failures(),
             jobs=table,
             runner=runner,
             uploads=uploads,

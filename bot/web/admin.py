@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from bot.auth import Failures, Sessions, Via
+from bot.auth import Sessions, Via
 from bot.jobs import JobRunner
 from bot.state.jobs import JobTable
 from bot.telemetry.line import TurnLine
 from bot.uploads import Uploads
-from bot.web.callers import client_address
+from bot.web.callers import identify
 from bot.web.errors import ApiError
-from bot.web.services import SERVICES
 from rag.ports import KnowledgeStore
 
 ADMIN_COOKIE = "grapevine_admin"
@@ -27,7 +25,6 @@ class AdminServices:
     """Everything the admin's handlers use; built in `bot/wiring.py`."""
 
     sessions: Sessions
-    failures: Failures
     jobs: JobTable
     runner: JobRunner
     uploads: Uploads
@@ -47,11 +44,17 @@ async def require_admin(request: web.Request) -> Via:
             429 (too many wrong tokens from this address).
     """
     if "Authorization" in request.headers:
-        _check_token(request)
+        if not identify(request).is_admin:
+            raise ApiError(403, "admin_only", "An API token does not open this; it needs the admin token.")
         return "token"
     session = request.cookies.get(ADMIN_COOKIE)
     if session is None or not await request.app[ADMIN].sessions.is_open(session):
-        raise _unauthorized("Only for the admin: send `Authorization: Bearer TOKEN`, or open `grapevine login-link`.")
+        raise ApiError(
+            401,
+            "unauthorized",
+            "Only for the admin: send the admin token (`Authorization: Bearer TOKEN`), or open `grapevine login-link`.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
     if not is_same_origin(request):
         raise ApiError(403, "foreign_origin", "This came from another site's page. Open the dashboard itself.")
     return "session"
@@ -72,30 +75,3 @@ def is_same_origin(request: web.Request) -> bool:
         return site == "same-origin" or (site == "none" and is_reading)
     # Over plain HTTP to another machine browsers send no Sec-Fetch-Site, but an Origin with whatever changes something.
     return origin is not None or is_reading
-
-
-def _check_token(request: web.Request) -> None:
-    failures, tokens = request.app[ADMIN].failures, request.app[SERVICES].tokens
-    address = client_address(request)
-    # Before comparing, and whatever the token: otherwise the one right guess among many would still be told.
-    if wait_s := failures.wait_s(address):
-        seconds = math.ceil(wait_s)
-        raise ApiError(
-            429,
-            "too_many_wrong_tokens",
-            f"Too many wrong tokens came from this address. Try again in {seconds} s.",
-            headers={"Retry-After": str(seconds)},
-        )
-    scheme, _, token = request.headers["Authorization"].partition(" ")
-    token = token.strip()
-    if scheme.lower() == "bearer" and token:
-        if tokens.is_admin(token):
-            return
-        if tokens.api_caller(token) is not None:
-            raise ApiError(403, "admin_only", "An API token does not open this; it needs the admin token.")
-    failures.note(address)
-    raise _unauthorized("This is not the admin token. Send `Authorization: Bearer TOKEN`.")
-
-
-def _unauthorized(message: str) -> ApiError:
-    return ApiError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})

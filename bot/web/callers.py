@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from bot.access import EVERYTHING, Access
+from bot.auth import Failures
 from bot.web.errors import ApiError
 from bot.web.rates import Buckets
 from bot.web.services import SERVICES, Rate, WebServices
@@ -51,6 +52,7 @@ class Meters:
     reads: Buckets
     token_asks: Buckets
     token_reads: Buckets
+    guesses: Failures
 
 
 METERS = web.AppKey("meters", Meters)
@@ -68,6 +70,7 @@ def new_meters(services: WebServices) -> Meters:
         reads=buckets(limits.reads),
         token_asks=buckets(limits.asks, limits.token_factor),
         token_reads=buckets(limits.reads, limits.token_factor),
+        guesses=Failures(burst=limits.guesses.burst, refill_s=1 / limits.guesses.per_s, clock=services.clock),
     )
 
 
@@ -75,11 +78,11 @@ def identify(request: web.Request) -> Caller:
     """Who is calling.
 
     Raises:
-        ApiError: 401, when there is a token and we do not know it.
+        ApiError: 401, when there is a token and we do not know it; 429 after many of those.
     """
     services = request.app[SERVICES]
     if "Authorization" in request.headers:
-        return _by_token(request.headers["Authorization"], services)
+        return _by_token(request, services)
     client = f"at:{client_address(request)}"
     session = services.signer.session(request.cookies.get(SESSION_COOKIE))
     if session is not None and _is_from_our_page(request):
@@ -159,14 +162,39 @@ def is_behind_proxy(request: web.Request) -> bool:
     return any(peer in network for network in request.app[SERVICES].limits.proxies)
 
 
-def _by_token(header: str, services: WebServices) -> Caller:
-    scheme, _, token = header.partition(" ")
+def check_guesses(request: web.Request) -> None:
+    """Hold back an address that sent many wrong tokens.
+
+    Called before comparing, and whatever the token: otherwise the one right guess among many would still be told.
+
+    Raises:
+        ApiError: 429 with `Retry-After`.
+    """
+    if wait_s := request.app[METERS].guesses.wait_s(client_address(request)):
+        seconds = math.ceil(wait_s)
+        raise ApiError(
+            429,
+            "too_many_wrong_tokens",
+            f"Too many wrong tokens came from this address. Please try again in {seconds} s.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+def note_guess(request: web.Request) -> None:
+    """A wrong token came with this request."""
+    request.app[METERS].guesses.note(client_address(request))
+
+
+def _by_token(request: web.Request, services: WebServices) -> Caller:
+    check_guesses(request)
+    scheme, _, token = request.headers["Authorization"].partition(" ")
     token = token.strip()
     if scheme.lower() == "bearer" and token:
         if services.tokens.is_admin(token):
             return Caller(platform="api", key="admin", client="admin", is_admin=True, is_known=True)
         if (caller := services.tokens.api_caller(token)) is not None:
             return Caller(platform="api", key=f"token:{caller}", client=f"token:{caller}", is_known=True)
+    note_guess(request)
     raise ApiError(
         401,
         "unauthorized",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from aiohttp import web
 
 from bot.auth import audit
 from bot.web.admin import ADMIN, ADMIN_COOKIE, require_admin
 from bot.web.assets import ASSETS
-from bot.web.callers import client_address, is_behind_proxy
+from bot.web.callers import check_guesses, is_behind_proxy, note_guess
 from bot.web.errors import ApiError, json_response
 
 
@@ -22,12 +20,13 @@ async def login(request: web.Request) -> web.Response:
     admin = request.app[ADMIN]
     if "prefetch" in request.headers.get("Sec-Purpose", "") or request.headers.get("Purpose") == "prefetch":
         raise ApiError(503, "not_prefetched", "This link works once and is not fetched ahead.")
-    address = client_address(request)
-    if wait_s := admin.failures.wait_s(address):
-        return sign_in_page(request, 429, f"Too many wrong attempts. Please wait {math.ceil(wait_s)} seconds.")
+    try:
+        check_guesses(request)
+    except ApiError as error:
+        return sign_in_page(request, error.status, error.message)
     session = await admin.sessions.redeem(request.query.get("link", ""))
     if session is None:
-        admin.failures.note(address)
+        note_guess(request)
         return sign_in_page(request, 401, "This link was used already, or is older than five minutes.")
     audit("login", "dashboard", who="session")
     response = web.Response(

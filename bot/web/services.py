@@ -37,6 +37,8 @@ class WebLimits:
     asks: Rate = Rate(per_s=2, burst=60)
     reads: Rate = Rate(per_s=100, burst=600)
     token_factor: int = 5
+    guesses: Rate = Rate(per_s=1 / 6, burst=20)
+    """How many wrong tokens may come from one address before it has to wait, even with the right one."""
     heartbeat_s: float = 15.0
     proxies: tuple[IPv4Network | IPv6Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     """Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""

@@ -94,7 +94,7 @@ async def test_the_admin_token_opens(desk: Desk) -> None:
 
 async def test_an_api_token_is_not_the_admins(tmp_path: Path) -> None:
     """A caller of the API is told that their token is too small for this, and is not counted as guessing."""
-    async with running_desk(tmp_path, api_tokens=[API_TOKEN], failures=Failures(burst=1)) as desk:
+    async with running_desk(tmp_path, api_tokens=[API_TOKEN], guesses=1) as desk:
         for _ in range(3):
             answer = await desk.ask("GET", "/api/v1/documents", headers={"Authorization": f"Bearer {API_TOKEN}"})
             assert (answer.status, answer.value["error"]["code"]) == (403, "admin_only")
@@ -117,12 +117,13 @@ def test_no_wrong_token_passes(guess: str) -> None:
 
 async def test_guessing_is_slowed_down(tmp_path: Path) -> None:
     """After a handful of wrong tokens, an address has to wait, even with the right one; a session goes on working."""
-    async with running_desk(tmp_path, failures=Failures(burst=5)) as desk:
+    async with running_desk(tmp_path, guesses=5) as desk:
         await desk.sign_in()
         for _ in range(5):
             assert (await desk.ask("GET", "/api/v1/jobs", headers={"Authorization": "Bearer no"})).status == 401
-        answer = await desk.ask("GET", "/api/v1/jobs")
-        assert answer.status == 429
+        for method, path in (("GET", "/api/v1/jobs"), ("POST", "/api/v1/ask"), ("POST", "/api/v1/retrieve")):
+            answer = await desk.ask(method, path, json={"question": "What?"})
+            assert (answer.status, answer.value["error"]["code"]) == (429, "too_many_wrong_tokens")
         assert int(answer.headers["Retry-After"]) >= 1
         assert (await desk.ask("GET", "/api/v1/jobs", headers=OWN_PAGE)).status == 200
 

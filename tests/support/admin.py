@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession, CookieJar, web
 
-from bot.auth import Failures, Sessions
+from bot.auth import Sessions
 from bot.ingest_job import documents_kind, ingests
 from bot.jobs import JobKind, JobRunner
 from bot.state.jobs import JobTable
@@ -23,6 +23,7 @@ from bot.telemetry.line import TurnLine
 from bot.uploads import Uploads
 from bot.web.admin import AdminServices
 from bot.web.app import build_app
+from bot.web.services import Rate, WebLimits
 from rag.ingest.sandbox import ParserPool
 from rag.stores.embedded import EmbeddedStore
 from tests.support.answers import ScriptedEngine
@@ -82,10 +83,6 @@ class Desk:
         return [item["id"] for item in found["documents"]]
 
 
-StartDesk = Callable[..., Awaitable[Desk]]
-"""Takes the data folder, and optionally `limit_bytes`, `api_tokens`, `failures` and further job `kinds`."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """A command that has ended."""
@@ -116,13 +113,17 @@ async def running_desk(
     *,
     limit_bytes: int = 2**20,
     api_tokens: Sequence[str] = (),
-    failures: Failures | None = None,
+    guesses: int = 20,
     kinds: Mapping[str, JobKind] | None = None,
     port: int = 0,
 ) -> AsyncIterator[Desk]:
     """The application over `folder`, until the block ends; then as after a clean stop."""
     lines: list[TurnLine] = []
-    setup = Setup(engine=ScriptedEngine(*WHOLE), api_tokens=tuple(api_tokens))
+    setup = Setup(
+        engine=ScriptedEngine(*WHOLE),
+        api_tokens=tuple(api_tokens),
+        limits=WebLimits(guesses=Rate(per_s=0.1, burst=guesses)),
+    )
     services = services_for(setup, PassagesInMemory(), lines)
     state = await SqliteState.open(folder / "state.db")
     store = EmbeddedStore(folder / "knowledge.db")
@@ -130,17 +131,16 @@ async def running_desk(
     async with ParserPool(processes=1) as pool:
         table = await JobTable.open(state)
         documents = documents_kind(ingests(store, None, pool), uploads)
-        runner = JobRunner(table, {"documents": documents, **(kinds or {})}, explain=str, poll_s=0.05, report_s=0.02)
+        runner = JobRunner(table, {"documents": documents, **(kinds or {})}, poll_s=0.05, report_s=0.02)
         admin = AdminServices(
             sessions=Sessions(await SessionTable.open(state), key=ADMIN),
-            failures=failures or Failures(),
             jobs=table,
             runner=runner,
             uploads=uploads,
             store=store,
             recent=lambda: lines,
         )
-        app = web.AppRunner(build_app(replace(services), admin), shutdown_timeout=1)
+        app = web.AppRunner(build_app(services, admin), shutdown_timeout=1)
         await app.setup()
         await web.TCPSite(app, "127.0.0.1", port).start()
         host, port = app.addresses[0][:2]
