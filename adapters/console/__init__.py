@@ -1,0 +1,1 @@
+"""The terminal: answers as they come, on standard output."""
