@@ -289,14 +289,20 @@ def _place(text: str, fits: Callable[[str], bool]) -> int:
 
 
 def _last_good(places: list[int], is_good: Callable[[int], bool]) -> int:
-    """The last of the ascending places that is good, if goodness ends somewhere; 0 if none is."""
-    low, high = 0, len(places)
+    """The last of the ascending places before goodness ends; 0 if none is good.
+
+    Gallops before it halves: what fits is short, and asking about a long beginning costs rendering it.
+    """
+    low, high = 0, 1
+    while high <= len(places) and is_good(places[high - 1]):
+        low, high = high, 2 * high
+    high = min(high - 1, len(places))
     while low < high:
-        middle = (low + high) // 2
-        if is_good(places[middle]):
-            low = middle + 1
+        middle = (low + high + 1) // 2
+        if is_good(places[middle - 1]):
+            low = middle
         else:
-            high = middle
+            high = middle - 1
     return places[low - 1] if low else 0
 
 

@@ -17,8 +17,6 @@ from adapters.telegram.words import Words
 # The converter reads `<x>` as HTML and drops it, `||` as a spoiler and `$` as mathematics; people mean the characters.
 # Stand-ins of the same UTF-16 length keep every offset, in code as well, and are replaced in the result.
 _LITERAL = {"<": "\ue000", "|": "\ue001", "$": "\ue002"}
-_STAND_IN = str.maketrans({"<": _LITERAL["<"], "$": _LITERAL["$"]})
-_BACK = str.maketrans({stand_in: char for char, stand_in in _LITERAL.items()})
 _FENCE = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])?[ \t]*(`{3,}|~{3,})")
 # What Telegram's clients make clickable by themselves: addresses, @mentions, /commands.
 _LIVE = re.compile(
@@ -28,6 +26,7 @@ _LIVE = re.compile(
     r"|(?<!\S)/[a-z]\w*(?:@\w+)?",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"\S+")
 _OPAQUE = {"code", "pre", "text_link"}
 
 
@@ -134,14 +133,14 @@ class TelegramRenderer:
 def to_entities(markdown: str, allowed_urls: Collection[str]) -> tuple[str, list[MessageEntity]]:
     """Text and entities of a Markdown text, as written: no HTML, no spoilers, no mathematics, no foreign links."""
     text, entities = convert(_prepared(markdown), config=_CONFIG)
-    text = text.translate(_BACK)
+    text = _literal(text)
     text, entities = _trimmed(*_unglued(text, entities))
     neutral: list[MessageEntity] = []
     for entity in entities:
         if entity.url is not None:
-            entity.url = entity.url.translate(_BACK)
+            entity.url = _literal(entity.url)
         if entity.language is not None:
-            entity.language = entity.language.translate(_BACK)
+            entity.language = _literal(entity.language)
         if entity.type == "custom_emoji":
             continue
         if entity.type == "text_link" and entity.url not in allowed_urls:
@@ -151,11 +150,21 @@ def to_entities(markdown: str, allowed_urls: Collection[str]) -> tuple[str, list
     return text, without_live_words(text, _disjoint_code(neutral), allowed_urls)
 
 
+def _literal(text: str) -> str:
+    """The characters that stand-ins stood for.
+
+    A chain of `replace` is several times as fast as `translate` on long texts beyond ASCII.
+    """
+    for char, stand_in in _LITERAL.items():
+        text = text.replace(stand_in, char)
+    return text
+
+
 def _prepared(markdown: str) -> str:
     """The text with stand-ins for literal characters. In a table, `||` is an empty cell."""
     lines: list[str] = []
     fence = ""
-    for line in markdown.translate(_STAND_IN).split("\n"):
+    for line in markdown.replace("<", _LITERAL["<"]).replace("$", _LITERAL["$"]).split("\n"):
         mark = _FENCE.match(line)
         if mark and not fence:
             fence = mark[1]
@@ -214,10 +223,14 @@ def without_live_words(text: str, entities: list[MessageEntity], allowed_urls: C
 
 
 def _live_words(text: str, allowed_urls: Collection[str]) -> Iterator[tuple[int, int]]:
-    for match in _LIVE.finditer(text):
-        word = match[0].rstrip(".,;:!?)]}'\"")
-        if word and word not in allowed_urls:
-            yield match.start(), match.start() + len(word)
+    for candidate in _WORD.finditer(text):
+        word = candidate[0].rstrip(".,")
+        if "." not in word and "/" not in word and "@" not in word:
+            continue  # spares most words the costly pattern
+        for match in _LIVE.finditer(text, candidate.start(), candidate.end()):
+            word = match[0].rstrip(".,;:!?)]}'\"")
+            if word and word not in allowed_urls:
+                yield match.start(), match.start() + len(word)
 
 
 def _disjoint_code(entities: list[MessageEntity]) -> list[MessageEntity]:

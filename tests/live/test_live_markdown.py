@@ -123,3 +123,9 @@ def test_words_and_links_are_not_cut() -> None:
     line = " ".join(f"see [terms {n}](https://example.com/{n}) now" for n in range(40))
     for piece in split(line, lambda piece: len(piece) <= 300):
         assert piece.count("[") == piece.count("](https://") == piece.count(")")
+
+
+def test_a_short_line_before_a_long_one_does_not_take_a_message_of_its_own() -> None:
+    """A cut that would leave more than half of a message unused goes between words instead."""
+    text = "Intro:\n" + "word " * 200
+    assert len(split(text, lambda piece: len(piece) <= 300)[0]) > 250
