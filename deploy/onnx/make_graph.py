@@ -5,14 +5,16 @@
 In:  `tokens`, int32 (texts, tokens), each row `[CLS] ... [SEP]` and then padded with 0, which no text contains.
 Out: `vectors`, float32 (texts, 384), mean over the tokens that are not padding, of unit length.
 
-Every weight is an external initializer that carries the tensor's name in the published safetensors file; the program
-hands them over when it opens the session (`rag/embeddings/runtime.py`). Standard operators only, so that every
-execution provider can take the graph: onnxruntime's own fused operators (Attention, SkipLayerNormalization) were up
-to 12 % slower on a CPU with AVX-512 (docs/decisions/0003).
+Every weight is an external initializer that says where it lies in the published safetensors file (the installed one
+is read for it); the program lends that file's mapping to the session (`rag/embeddings/runtime.py`). Standard
+operators only, so that every execution provider can take the graph: onnxruntime's own fused operators (Attention,
+SkipLayerNormalization) were up to 12 % slower on a CPU with AVX-512 (docs/decisions/0003).
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,34 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from rag.embeddings.weights import find_weights
+
 LAYERS, HIDDEN, HEADS, INNER, POSITIONS, WORDS = 6, 384, 12, 1536, 512, 30522
 EPSILON = 1e-12
 OPSET = 20
 TARGET = Path(__file__).parents[2] / "rag" / "embeddings" / "minilm.onnx"
 
 
+def layout(file: Path) -> dict[str, tuple[int, int]]:
+    """Offset and length in bytes of each tensor of a safetensors file.
+
+    Eight bytes of header length, a JSON header, then the data (https://github.com/huggingface/safetensors#format).
+    """
+    content = file.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header.pop("__metadata__", None)
+    return {
+        name: (start + entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0])
+        for name, entry in header.items()
+    }
+
+
 class Graph:
     """Nodes, constants and weights, named as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: Mapping[str, tuple[int, int]]) -> None:
+        self.places = places
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
 
@@ -52,7 +72,9 @@ class Graph:
     def weight(self, name: str, *shape: int) -> str:
         """A tensor that the program supplies."""
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
-        tensor.external_data.add(key="location", value="model.safetensors")
+        offset, length = self.places[name]
+        for key, value in (("location", "model.safetensors"), ("offset", str(offset)), ("length", str(length))):
+            tensor.external_data.add(key=key, value=value)
         self.initializers[name] = tensor
         return name
 
@@ -100,7 +122,7 @@ def layer(g: Graph, x: str, name: str, padding: str, shape: str) -> str:
 
 def build() -> onnx.ModelProto:
     """The whole model."""
-    g = Graph()
+    g = Graph(layout(find_weights() / "model.safetensors"))
     shape = g.op("Shape", "tokens")
     length = g.op("Gather", shape, g.ints(1))
     is_token = g.op("Not", g.op("Equal", "tokens", g.constant("pad", np.array(0, np.int32))))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import mmap
 from dataclasses import dataclass
 from importlib import metadata
@@ -32,8 +31,8 @@ SHA256 = {
 class Weights:
     """Verified contents of the model's two files."""
 
-    tensors: dict[str, NDArray[np.float32]]
-    """By their name in the file; read-only views of the mapped file, which all processes share."""
+    model: NDArray[np.uint8]
+    """All of `model.safetensors`, mapped read-only: its pages are shared by everything that maps the file."""
     tokenizer_json: bytes
 
 
@@ -56,7 +55,7 @@ def read_weights(folder: Path) -> Weights:
     """
     model = _verified(folder / "model.safetensors")
     tokenizer = _verified(folder / "tokenizer.json")
-    return Weights(tensors=_tensors(model), tokenizer_json=tokenizer[:])
+    return Weights(model=np.frombuffer(model, np.uint8), tokenizer_json=tokenizer[:])
 
 
 def _verified(path: Path) -> mmap.mmap:
@@ -69,20 +68,3 @@ def _verified(path: Path) -> mmap.mmap:
     if hashlib.sha256(content).hexdigest() != SHA256[path.name]:
         raise EmbeddingError(f"{path} is not the published all-MiniLM-L6-v2 (its SHA-256 differs): {CURE}")
     return content
-
-
-def _tensors(content: mmap.mmap) -> dict[str, NDArray[np.float32]]:
-    """The float32 tensors of a safetensors file: eight bytes of header length, a JSON header, then the data.
-
-    https://github.com/huggingface/safetensors#format
-    """
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    tensors = {}
-    for name, entry in header.items():
-        if name == "__metadata__" or entry["dtype"] != "F32":
-            continue
-        begin, end = entry["data_offsets"]
-        flat = np.frombuffer(content, dtype="<f4", count=(end - begin) // 4, offset=start + begin)
-        tensors[name] = flat.reshape(entry["shape"])
-    return tensors

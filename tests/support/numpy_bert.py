@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,14 +11,27 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+
+def tensors(content: bytes) -> dict[str, NDArray[np.float32]]:
+    """The float32 tensors of a safetensors file: eight bytes of header length, a JSON header, then the data."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    found = {}
+    for name, entry in header.items():
+        if entry.get("dtype") == "F32":
+            begin, end = entry["data_offsets"]
+            found[name] = np.frombuffer(content[start + begin : start + end], "<f4").reshape(entry["shape"])
+    return found
+
+
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def embed(tensors: Mapping[str, NDArray[np.float32]], ids: Sequence[int]) -> Floats:
+def embed(weights: Mapping[str, NDArray[np.float32]], ids: Sequence[int]) -> Floats:
     """The unit vector of one text's token ids, markers included, in double precision."""
 
     def weight(name: str) -> Floats:
-        values: Floats = tensors[name].astype(np.float64)
+        values: Floats = weights[name].astype(np.float64)
         return values
 
     def linear(x: Floats, name: str) -> Floats:
