@@ -18,7 +18,7 @@ from rag.engine import Engine
 from rag.generate.llm import OpenAIAnswerer
 from tests.emulators.model import Exchange, ModelServer, Reply, words
 from tests.support.browser import chromium
-from tests.support.web import PassagesInMemory, Setup, serve, services_for
+from tests.support.web import API_TOKEN, PassagesInMemory, Setup, serve, services_for
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
 
@@ -53,6 +53,8 @@ class Stage:
 
 OpenStage = Callable[..., Any]
 
+OVERFLOW = "['html', 'main', '.bar'].map((e) => document.querySelector(e)).map((e) => e.scrollWidth - e.clientWidth)"
+
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def browser() -> AsyncIterator[Browser]:
@@ -72,7 +74,9 @@ def open_stage(browser: Browser) -> OpenStage:
             retriever = PassagesInMemory()
             lines: list[TurnLine] = []
             engine = Engine(retriever, OpenAIAnswerer(client, "scripted"))
-            address = await serve(stack, services_for(Setup(engine=engine, examples=EXAMPLES), retriever, lines))
+            address = await serve(
+                stack, services_for(Setup(engine=engine, examples=EXAMPLES, api_tokens=(API_TOKEN,)), retriever, lines)
+            )
             context = await browser.new_context(base_url=address, **({"locale": "en-GB"} | options))
             stack.push_async_callback(context.close)
             page = await context.new_page()
@@ -211,13 +215,14 @@ async def test_a_reload_keeps_the_conversation(open_stage: OpenStage) -> None:
 
 async def test_an_example_is_asked_with_one_click_in_vietnamese(open_stage: OpenStage) -> None:
     """The interface speaks the browser's language."""
-    async with open_stage(locale="vi-VN") as stage:
+    async with open_stage(locale="vi-VN", viewport={"width": 320, "height": 640}) as stage:
         stage.model.script(Reply(tokens=words("Giá 90.000 đ một năm [1].")))
         assert await stage.page.evaluate("document.documentElement.lang") == "vi"
         await stage.page.get_by_role("button", name=EXAMPLES["vi"][0]).click()
         answer = stage.page.get_by_role("listitem", name="Câu trả lời")
         await expect(answer).to_contain_text("Giá 90.000 đ một năm")
         await expect(answer.get_by_role("heading", name="Nguồn")).to_be_visible()
+        assert await stage.page.evaluate(OVERFLOW) == [0, 0, 0]
 
 
 HOSTILE = """<img src=x onerror="document.title='hacked'"> <script>document.title='hacked'</script>
@@ -260,18 +265,15 @@ Averyveryverylongwordwithoutanybreakthatwouldpushthepagewiderthanthephoneisandma
 async def test_nothing_scrolls_sideways_on_a_phone(open_stage: OpenStage, width: int) -> None:
     """Tables and code scroll within themselves."""
     async with open_stage(viewport={"width": width, "height": 640}, is_mobile=True, has_touch=True) as stage:
-        measure = (
-            "() => [document.documentElement, document.querySelector('main')].map((e) => e.scrollWidth - e.clientWidth)"
-        )
-        assert await stage.page.evaluate(measure) == [0, 0]
+        assert await stage.page.evaluate(OVERFLOW) == [0, 0, 0]
         stage.model.script(Reply(tokens=words(WIDE)))
         await stage.ask("Averyverylongquestionwithoutanybreakinitthatmustwrapsomewhereorotheriguess?")
         await expect(stage.answer.locator(".sources")).to_be_visible()
         await expect(stage.answer.locator("table")).to_be_visible()
-        assert await stage.page.evaluate(measure) == [0, 0]
+        assert await stage.page.evaluate(OVERFLOW) == [0, 0, 0]
         await stage.answer.locator(".cite").click()
         await expect(stage.page.get_by_role("dialog")).to_be_visible()
-        assert await stage.page.evaluate(measure) == [0, 0]
+        assert await stage.page.evaluate(OVERFLOW) == [0, 0, 0]
 
 
 NAMELESS = """() => [...document.querySelectorAll('button, input, textarea, a, dialog')]
