@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 Sleep = Callable[[float], Awaitable[None]]
 _POLL_S = 25
 _ATTEMPTS = 8
-"""How often an update is tried (over a minute and a half) before one that can never succeed stops blocking the others."""
+"""How often an update is tried, over a minute and a half, before one that can never succeed lets the others pass."""
 
 
 class TokenRefused(Exception):
