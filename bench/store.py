@@ -172,7 +172,7 @@ async def measure(chunks: int, folder: Path) -> dict[str, object]:
     store = EmbeddedStore(path)
     before = resident_mb()
     start = time.perf_counter()
-    await store.open()
+    await store.load()
     figures["load_s"] = round(time.perf_counter() - start, 2)
     figures["memory_mb"] = {"arrays": round(store.memory_bytes / 1e6), "resident_growth": resident_mb() - before}
     figures["file_mb"] = round(path.stat().st_size / 1e6)

@@ -213,6 +213,10 @@ class KnowledgeStore(Protocol):
         """Connect or open now, rather than at first use. Raises what is wrong."""
         ...
 
+    async def load(self) -> None:
+        """Make ready for questions now (indexes in memory or warm), so that the first one does not wait for it."""
+        ...
+
     async def put(self, documents: Sequence[Document]) -> None:
         """Write documents, each in place of the former version with its (collection, source, id); all or none.
 

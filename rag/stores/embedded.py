@@ -83,7 +83,11 @@ class EmbeddedStore:
     # What ingest and admins ask.
 
     async def open(self) -> None:
-        """Open the file and load it for searching."""
+        """Open the file (create it) and see whether it can be used. Loads nothing."""
+        await self._in_reader(self._connection)
+
+    async def load(self) -> None:
+        """Have everything that searching needs in memory, and keep it up to date from now on."""
         await self._in_reader(self._follower.refresh)
 
     async def put(self, documents: Sequence[Document]) -> None:
@@ -154,8 +158,9 @@ class EmbeddedStore:
         return await self._read(faqs.version)
 
     async def refresh(self) -> None:
-        """Return once views show everything that was written before."""
-        await self._in_reader(self._follower.refresh)
+        """Return once views show everything that was written before; nothing to do where none was asked for yet."""
+        if self._follower.is_started:
+            await self._in_reader(self._follower.refresh)
 
     async def check(self) -> None:
         """Read the whole file and raise `StoreCorrupt` if SQLite finds it damaged."""

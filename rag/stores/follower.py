@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,12 +17,22 @@ from rag.stores.snapshot import Snapshot
 POLL_S = 0.2
 """`PRAGMA data_version` costs 3 us; what another process wrote is served a fraction of a second later."""
 
+REST_S = 1.0
+"""So long after the last change the many small segments that an ingest leaves are made few."""
+
 
 class Follower:
     """Publishes snapshots. `current` is what to search in; searches go on with the former one during a refresh."""
 
-    def __init__(self, path: Path, today: Callable[[], date], poll_s: float = POLL_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        today: Callable[[], date],
+        poll_s: float = POLL_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = path
+        self._monotonic = monotonic
         self._today = today
         self._poll_s = poll_s
         self._changed = threading.Condition()
@@ -31,6 +42,13 @@ class Follower:
         self._snapshot: Snapshot | None = None
         self._failure: Exception | None = None
         self._thread: threading.Thread | None = None
+        self._unsettled_since: float | None = None
+        """When the last change came; None once its segments have been tidied up."""
+
+    @property
+    def is_started(self) -> bool:
+        """Whether anybody asked for a snapshot yet."""
+        return self._thread is not None
 
     @property
     def current(self) -> Snapshot:
@@ -93,9 +111,13 @@ class Follower:
             is_new = file.reopened()
             today = self._today()
             known = Snapshot() if is_new or self._snapshot is None else self._snapshot
-            if not is_new and not file.has_changed() and known.today == today:
+            is_changed = is_new or file.has_changed() or known.today != today
+            now = self._monotonic()
+            is_at_rest = not is_changed and self._unsettled_since is not None and now > self._unsettled_since + REST_S
+            if not is_changed and not is_at_rest:
                 return
             with transaction(file.connection, "DEFERRED") as connection:
                 # The merge sees the same state, and is published second: it may take longer than the news can wait.
                 self._snapshot = refreshed(connection, known, today)
-                self._snapshot = merged(connection, self._snapshot)
+                self._snapshot = merged(connection, self._snapshot, is_at_rest=is_at_rest)
+            self._unsettled_since = now if is_changed else None

@@ -286,7 +286,7 @@ class StoreContract:
     async def test_other_handles_see_changes_by_themselves(self, open_store: OpenStore, probe: Probe) -> None:
         """What one process writes or removes, a running other one notices without being told"""
         writing, reading = await open_store(), await open_store()
-        await reading.open()
+        await reading.load()
         await writing.put([make_document("a", "Something new.")])
         async with asyncio.timeout(20):
             while await probe.by_words(reading, "something", PUBLIC) != ["a"]:

@@ -72,8 +72,8 @@ async def replay(path: Path, story: Sequence[Step]) -> EmbeddedStore:
         if step.embeds:
             await embed_all(store)
         if step.refreshes:
-            await store.refresh()
-    await store.refresh()
+            await store.load()
+    await store.load()
     return store
 
 

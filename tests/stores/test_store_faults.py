@@ -59,7 +59,7 @@ async def test_damaged_pages_are_found(database: Path) -> None:
 async def test_a_newer_file_is_not_touched(store: EmbeddedStore, database: Path) -> None:
     """A file that a newer version wrote is refused with what to do, also while running"""
     await store.put([make_document("a", "Text.")])
-    await store.refresh()
+    await store.load()
     with sqlite3.connect(database) as newer:
         newer.execute("PRAGMA user_version=99")
     newer.close()
@@ -106,7 +106,7 @@ async def test_a_full_disk_keeps_nothing_of_the_change(store: EmbeddedStore) -> 
 async def test_a_file_moved_away_is_noticed(store: EmbeddedStore, database: Path) -> None:
     """After the file is moved away, a running store writes to and serves the new one"""
     await store.put([make_document("old", "Old text.")])
-    await store.refresh()
+    await store.load()
     move_away(database)
     await store.put([make_document("new", "New text.")])
     await store.refresh()

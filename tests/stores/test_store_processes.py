@@ -61,7 +61,7 @@ async def test_two_processes_ingest_at_once(store: EmbeddedStore, database: Path
 
 async def test_a_running_reader_follows_another_process(store: EmbeddedStore, database: Path) -> None:
     """What another process ingests is served and what it removes is not, without this one being told"""
-    await store.open()
+    await store.load()
 
     async def rows() -> int:
         return (await asyncio.to_thread(store.view, PUBLIC)).rows
