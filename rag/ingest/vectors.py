@@ -27,15 +27,17 @@ async def attach_pending(
     """
     total = 0
     while True:
-        count = await _one_pass(store, embedder, on_texts)
-        total += count
-        # Chunks that came in behind the cursor meanwhile (another ingest) are seen by the next pass.
-        if count == 0:
+        texts, attached = await _one_pass(store, embedder, on_texts)
+        total += texts
+        # Chunks that came in behind the cursor meanwhile (another ingest) are seen by the next pass; one that
+        # attached nothing would not get further next time either.
+        if attached == 0:
             return total
 
 
-async def _one_pass(store: KnowledgeStore, embedder: Embedder, on_texts: Callable[[int], None]) -> int:
-    total, after = 0, 0
+async def _one_pass(store: KnowledgeStore, embedder: Embedder, on_texts: Callable[[int], None]) -> tuple[int, int]:
+    """Go through what is pending once; how many texts were embedded, and how many chunks got their vectors."""
+    total, attached, after = 0, 0, 0
     under_way: deque[tuple[tuple[PendingChunk, ...], asyncio.Task[Vectors]]] = deque()
     try:
         while True:
@@ -45,10 +47,11 @@ async def _one_pass(store: KnowledgeStore, embedder: Embedder, on_texts: Callabl
                 texts = [text for chunk in batch for text in chunk.texts]
                 under_way.append((batch, asyncio.create_task(embedder.embed(texts))))
             if not under_way:
-                return total
+                return total, attached
             if len(under_way) >= _BATCHES_AHEAD or not batch:
                 chunks, task = under_way.popleft()
-                count = await _attach(store, embedder, chunks, await task)
+                attached += await _attach(store, embedder, chunks, await task)
+                count = sum(len(chunk.texts) for chunk in chunks)
                 on_texts(count)
                 total += count
     finally:
@@ -63,5 +66,4 @@ async def _attach(store: KnowledgeStore, embedder: Embedder, chunks: tuple[Pendi
     for chunk in chunks:
         vectors.append((chunk.key, rows[at : at + len(chunk.texts)]))
         at += len(chunk.texts)
-    await store.attach(embedder.name, embedder.dimensions, vectors)
-    return at
+    return await store.attach(embedder.name, embedder.dimensions, vectors)
