@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -21,17 +22,21 @@ class ConsoleMessage:
     """
 
     def __init__(
-        self, stream: TextIO, *, is_terminal: bool | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO | None = None,
+        *,
+        is_terminal: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a message that has written nothing.
 
         Args:
-            stream: Where to write, e.g. `sys.stdout`.
+            stream: Where to write; None is standard output.
             is_terminal: Whether to use colours and a status line; None asks the stream.
             clock: Monotonic seconds.
         """
-        self._stream = stream
-        self._is_terminal = stream.isatty() if is_terminal is None else is_terminal
+        self._stream = stream or sys.stdout
+        self._is_terminal = self._stream.isatty() if is_terminal is None else is_terminal
         self._clock = clock
         self._waiting: list[str] = []
         self._batch = Batch()

@@ -16,8 +16,7 @@ from bot.web.services import SERVICES, WebServices
 def build_app(services: WebServices, admin: AdminServices | None = None) -> web.Application:
     """The application over `services`. Reads the page's files, so call it at start-up.
 
-    Without `admin` there are no admin routes. Serve it with an `AppRunner` that leaves `handler_cancellation` off: a
-    turn whose reader has left ends by itself, and still writes its log line.
+    Without `admin` there are no admin routes.
     """
     app = web.Application(middlewares=[errors], client_max_size=services.limits.body_bytes)
     app[SERVICES] = services

@@ -156,7 +156,18 @@ async def _stream(request: web.Request, inbound: Inbound, collections: frozenset
 
 async def _run(request: web.Request, inbound: Inbound, live: LiveMessage, collections: frozenset[str]) -> TurnResult:
     with request.app[RUNNING].answer(inbound.conversation) as stopped:
-        return await request.app[SERVICES].turns.run(inbound, live, collections=collections, stop=stopped)
+        turn = asyncio.create_task(
+            request.app[SERVICES].turns.run(inbound, live, collections=collections, stop=stopped)
+        )
+        try:
+            return await asyncio.shield(turn)
+        except asyncio.CancelledError:
+            # A server with `handler_cancellation` cancels us when the reader leaves. The turn notices that by itself,
+            # and has a line to log; only a shutdown, with the reader still there, cuts it off.
+            if _connection(request)():
+                turn.cancel()
+            await asyncio.wait({turn})
+            raise
 
 
 def ending(result: TurnResult, conversation: str) -> tuple[str, dict[str, object]]:

@@ -112,9 +112,7 @@ def _as_api_error(error: ApiError | web.HTTPException | RagError) -> ApiError:
         case InputError():
             return ApiError(400, "invalid_question", str(error))
         case StoreError():
-            return ApiError(
-                503, "store_unavailable", "The documents cannot be reached now. Please try again soon."
-            )
+            return ApiError(503, "store_unavailable", "The documents cannot be reached now. Please try again soon.")
         case EmbeddingError():
             return ApiError(503, "embedding_unavailable", "Search is not available right now. Please try again soon.")
         case _:

@@ -129,12 +129,9 @@ StartSite = Callable[..., Awaitable[Site]]
 """Takes the engine's events and the fields of `Setup`."""
 
 
-async def serve(stack: AsyncExitStack, services: WebServices) -> str:
-    """Run the application until `stack` closes; gives its address.
-
-    Not aiohttp's TestServer: that cancels handlers when a client leaves, which the real server does not.
-    """
-    runner = web.AppRunner(build_app(services), shutdown_timeout=1)
+async def serve(stack: AsyncExitStack, services: WebServices, *, handler_cancellation: bool = True) -> str:
+    """Run the application until `stack` closes, as `grapevine serve` does; gives its address."""
+    runner = web.AppRunner(build_app(services), shutdown_timeout=1, handler_cancellation=handler_cancellation)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -25,10 +25,11 @@ async def start_site() -> AsyncIterator[StartSite]:
 
 
 async def _start(stack: AsyncExitStack, *script: AnswerEvent | asyncio.Event | Exception, **fields: Any) -> Site:
+    cancelling = fields.pop("handler_cancellation", True)
     engine = fields.setdefault("engine", ScriptedEngine(*(script or WHOLE)))
     retriever = PassagesInMemory()
     lines: list[TurnLine] = []
-    address = await serve(stack, services_for(Setup(**fields), retriever, lines))
+    address = await serve(stack, services_for(Setup(**fields), retriever, lines), handler_cancellation=cancelling)
     client = await stack.enter_async_context(ClientSession(address, cookie_jar=CookieJar(unsafe=True)))
     return Site(client=client, engine=engine, retriever=retriever, lines=lines, address=address)
 

@@ -93,10 +93,13 @@ async def test_half_an_emoji_does_not_break_the_stream(start_site: StartSite) ->
     assert events[-1][0] == "done"
 
 
+@pytest.mark.parametrize("handler_cancellation", [False, True])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_closed_connection_cancels_the_model(start_site: StartSite, *, stream: bool) -> None:
-    """Also when no token flows."""
-    site = await start_site(*deltas("Let me "), asyncio.Event())
+async def test_a_closed_connection_cancels_the_model(
+    start_site: StartSite, *, stream: bool, handler_cancellation: bool
+) -> None:
+    """Also when no token flows; and the turn is logged as `gone`, whether or not the server cancels handlers."""
+    site = await start_site(*deltas("Let me "), asyncio.Event(), handler_cancellation=handler_cancellation)
     async with ClientSession() as session:
         request = asyncio.ensure_future(
             session.post(f"{site.address}/api/v1/ask", json={"question": "Slow?", "stream": stream})
