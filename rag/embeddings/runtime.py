@@ -43,7 +43,8 @@ def yield_to_others() -> None:
     Linux keeps a nice value per thread; elsewhere an id of a thread could name some process.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + 10)
 
 
 class Session:

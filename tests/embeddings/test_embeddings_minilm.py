@@ -19,6 +19,7 @@ from rag.embeddings.minilm import MiniLM
 from rag.embeddings.runtime import Session, open_session
 from rag.embeddings.weights import Weights, find_weights, read_weights
 from rag.errors import EmbeddingError
+from rag.ports import Embedder
 from tests.support import numpy_bert
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,13 @@ def test_rows_are_unit_length_float32_in_the_order_of_the_texts(minilm: MiniLM) 
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(60), abs=1e-5)
     for number in (0, 17, 59):
         assert vectors[number] @ minilm.embed_now([texts[number]])[0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_it_says_what_it_is(minilm: MiniLM) -> None:
+    """The store remembers the name and the width; retrieval asks for the languages."""
+    embedder: Embedder = minilm
+    assert (embedder.name, embedder.dimensions, embedder.languages) == ("minilm", 384, frozenset({"en"}))
+    assert minilm.device in {"cpu", "cuda", "coreml"}
 
 
 def test_no_texts_give_no_rows(minilm: MiniLM) -> None:

@@ -13,6 +13,7 @@ from openai import AsyncOpenAI
 
 from rag.embeddings.openai import Limits, OpenAIEmbedder, acceptable, cut
 from rag.errors import EmbeddingError
+from rag.ports import Embedder
 from tests.emulators.embeddings import EmbeddingsServer, Fault, vector_of
 
 KEY = "sk-secret-0123456789"
@@ -56,7 +57,7 @@ async def test_rows_are_in_the_order_of_the_texts(server: EmbeddingsServer, clie
 
 async def test_the_width_is_learned_from_the_model(server: EmbeddingsServer, client: AsyncOpenAI) -> None:
     """Without `@N` one small request tells how wide the vectors are."""
-    embedder = await OpenAIEmbedder.open(client, "any")
+    embedder: Embedder = await OpenAIEmbedder.open(client, "any")
     assert (embedder.name, embedder.dimensions, embedder.languages) == ("openai:any", 16, None)
     assert len(server.requests) == 1
     assert "dimensions" not in server.requests[0]

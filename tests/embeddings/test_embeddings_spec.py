@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rag.embeddings import EmbeddingSpec, parse_model
 from rag.embeddings.fastembed import FastEmbedder
 from rag.errors import EmbeddingError
+from rag.ports import Embedder
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_model_of_the_package_embeds_in_order_and_normalised(package: None) -> None:
     """Questions and bulk work, unit rows, the width learned from the model."""
-    embedder = await FastEmbedder.open("some/model")
+    embedder: Embedder = await FastEmbedder.open("some/model")
     assert (embedder.name, embedder.dimensions, embedder.languages) == ("fastembed:some/model", 3, None)
     texts = ["x" * (number % 7) for number in range(40)]
     rows = await embedder.embed(texts)
