@@ -91,8 +91,9 @@ class MiniLM:
         if urgent and sum(map(len, texts)) <= _INLINE_CHARACTERS:
             tokens = [self._tokenizer.encode(text) for text in texts]
         else:
-            loop = asyncio.get_running_loop()
-            tokens = await loop.run_in_executor(self._tokenizing, self._tokenize, texts)
+            # One thread for bulk work, so that several jobs do not fight over the interpreter; a question has its own.
+            threads = None if urgent else self._tokenizing
+            tokens = await asyncio.get_running_loop().run_in_executor(threads, self._tokenize, texts)
         return await self._batcher.embed(tokens, urgent=urgent)
 
     def embed_now(self, texts: Sequence[str]) -> Vectors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -40,11 +41,13 @@ def cores() -> int:
 def yield_to_others() -> None:
     """Lower the calling thread's priority, so that a question takes the core from bulk work at once.
 
-    Linux keeps a nice value per thread; elsewhere an id of a thread could name some process.
+    Linux keeps a nice value per thread; elsewhere an id of a thread could name some process. Sandboxes that forbid it
+    lose only this courtesy.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + 10)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + 10)
 
 
 class Session:

@@ -108,6 +108,8 @@ async def test_questions_and_bulk_work_get_the_same_vectors() -> None:
         assert np.abs(rows[1] - expected).max() < 1e-5
         assert np.abs(np.concatenate(rows[2:]) - expected).max() < 1e-5
         assert (await model.embed([])).shape == (0, 384)
+        long = "claim " * 10_000
+        assert np.abs(await model.embed([long], urgent=True) - model.embed_now([long])).max() < 1e-5
     finally:
         await model.close()
 
