@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from bot.web import ask, dashboard, documents, health, jobs, login, pages, passages, retrieve
+from bot.faqs.desk import Faqs
+from bot.web import ask, dashboard, documents, faqs, health, jobs, login, pages, passages, retrieve
 from bot.web.admin import ADMIN, AdminServices
 from bot.web.assets import ASSETS, load_assets, static_file
 from bot.web.callers import METERS, new_meters
@@ -13,10 +14,10 @@ from bot.web.security import add_security_headers
 from bot.web.services import SERVICES, WebServices
 
 
-def build_app(services: WebServices, admin: AdminServices | None = None) -> web.Application:
+def build_app(services: WebServices, admin: AdminServices | None = None, desk: Faqs | None = None) -> web.Application:
     """The application over `services`. Reads the page's files, so call it at start-up.
 
-    Without `admin` there are no admin routes.
+    Without `admin` there are no admin routes, without `desk` no FAQs.
     """
     app = web.Application(middlewares=[errors], client_max_size=services.limits.body_bytes)
     app[SERVICES] = services
@@ -54,4 +55,16 @@ def build_app(services: WebServices, admin: AdminServices | None = None) -> web.
                 web.get("/api/v1/jobs/{id}", jobs.one),
             ]
         )
+    if desk is not None:
+        app[faqs.FAQS] = desk
+        app.router.add_post("/api/v1/faqs/match", faqs.match)
+        if admin is not None:
+            app.add_routes(
+                [
+                    web.post("/api/v1/faqs", faqs.add),
+                    web.get("/api/v1/faqs", faqs.listing),
+                    web.post("/api/v1/faqs/warm", faqs.warm),
+                    web.delete("/api/v1/faqs/{id}", faqs.remove),
+                ]
+            )
     return app

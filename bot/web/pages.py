@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 import orjson
@@ -11,9 +12,11 @@ from pydantic import Field
 from bot.web.assets import ASSETS
 from bot.web.bodies import Body, read_body
 from bot.web.caching import REVALIDATE
-from bot.web.callers import SESSION_COOKIE, charge, identify, is_behind_proxy
+from bot.web.callers import SESSION_COOKIE, Caller, charge, identify, is_behind_proxy, readable
 from bot.web.errors import ApiError, json_response
 from bot.web.services import SERVICES
+from bot.web.sessions import Session
+from rag.errors import StoreError
 
 _COOKIE_S = 30 * 24 * 3600
 
@@ -32,7 +35,7 @@ async def chat(request: web.Request) -> web.Response:
     response = web.Response(
         body=request.app[ASSETS].page(
             "chat.html",
-            examples=escape(orjson.dumps(dict(services.examples)).decode()),
+            examples=escape(orjson.dumps(dict(await _examples(request, session))).decode()),
             can_sign_in="true" if services.tokens.has_api_tokens and not (session and session.member) else "false",
             most_chars=str(services.limits.question_chars),
         ),
@@ -58,6 +61,17 @@ async def sign_in(request: web.Request) -> web.Response:
     response = json_response({"signed_in": True})
     _remember(request, response, services.signer.new_session(member=member))
     return response
+
+
+async def _examples(request: web.Request, session: Session | None) -> Mapping[str, tuple[str, ...]]:
+    """Questions that this visitor may be offered."""
+    services = request.app[SERVICES]
+    is_known = session is not None and session.member is not None and services.tokens.is_current(session.member)
+    visitor = Caller(platform="web", key="page", client="page", is_known=is_known)
+    try:
+        return services.examples(await readable(request, visitor, None))
+    except StoreError:
+        return {}  # the page is of use all the same: it says what is wrong when somebody asks
 
 
 def _remember(request: web.Request, response: web.Response, session: str) -> None:

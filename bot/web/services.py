@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from aiohttp import web
@@ -57,8 +57,8 @@ class WebServices:
     signer: Signer
     missing: Callable[[], Awaitable[tuple[str, ...]]]
     """What `/readyz` still waits for, one line each; empty when ready."""
-    examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Example questions for the page, by language."""
+    examples: Callable[[frozenset[str]], Mapping[str, tuple[str, ...]]] = lambda _: {}
+    """Example questions for the page, by language, for somebody who may read these collections; asked on each visit."""
     limits: WebLimits = WebLimits()
     clock: Callable[[], float] = time.monotonic
 

@@ -18,6 +18,7 @@ from rag.types import Citation, Language
 
 FaqKind = Literal["curated", "warmed"]
 MatchKind = Literal["exact", "similar"]
+PutOutcome = Literal["stored", "documents_changed", "faq_changed"]
 
 POLL_S = 0.25
 """How often another process's changes are looked for; a change is served within a second."""
@@ -53,6 +54,14 @@ class FaqStore(Protocol):
 
     async def put_faq(self, faq: Faq) -> None:
         """Add it, or replace the one with its id."""
+        ...
+
+    async def put_faq_if(self, faq: Faq, *, epoch: int, former: Faq | None) -> PutOutcome:
+        """The same for an answer that took time to make, in one transaction with what has to hold still.
+
+        `documents_changed`: the collection's epoch is not `epoch` any more. `faq_changed`: the FAQ of this id is not
+        `former` any more (None: there was none), because somebody edited or removed it. Nothing is written then.
+        """
         ...
 
     async def remove_faq(self, faq_id: str) -> Faq | None:
@@ -99,10 +108,13 @@ class FaqBook:
         poll_s: float = POLL_S,
     ) -> None:
         self._store = store
-        self._today = today
+        self.today = today
         self._poll_s = poll_s
         self._version: int | None = None
+        self.faqs: tuple[Faq, ...] = ()
+        """All of them, as last read, in order of (collection, question)."""
         self._index = _Index({}, {})
+        self._refreshing = asyncio.Lock()
         self._poller: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -118,10 +130,12 @@ class FaqBook:
 
     async def refresh(self) -> None:
         """Return once everything that was written before is served (or not served any more)."""
-        version = await self._store.faq_version()
-        if version != self._version:
-            self._index = _index(await self._store.faqs())
-            self._version = version
+        async with self._refreshing:  # so that an older reading never takes a newer one's place
+            version = await self._store.faq_version()
+            if version != self._version:
+                self.faqs = await self._store.faqs()
+                self._index = _index(self.faqs)
+                self._version = version
 
     async def lookup(self, text: str, *, collections: frozenset[str], language: Language) -> InstantHit | None:
         """The ready answer to this very question, within the permitted collections; None if there is none."""
@@ -139,7 +153,7 @@ class FaqBook:
             found = _held(self._index.folded, key, collections)
             if len({faq.answer for faq in found}) > 1:
                 found = []
-        today = self._today()
+        today = self.today()
         servable = [faq for faq in found if faq.is_servable(today)]
         if not servable:
             guard = "stale" if any(faq.is_stale for faq in found) else "expired"

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from rag.cache.faq import Faq
+from rag.cache.faq import Faq, PutOutcome
 from rag.errors import StoreUnavailable
 from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, StoredDocument, Vectors
 from rag.records import Document
@@ -144,6 +144,10 @@ class EmbeddedStore:
     async def put_faq(self, faq: Faq) -> None:
         """Add a FAQ, or replace the one with its id."""
         await self._write(lambda: faqs.put(self._connection(), faq))
+
+    async def put_faq_if(self, faq: Faq, *, epoch: int, former: Faq | None) -> PutOutcome:
+        """The same, if neither the collection's documents nor the FAQ changed meanwhile."""
+        return await self._write(lambda: faqs.put_if(self._connection(), faq, epoch, former))
 
     async def remove_faq(self, faq_id: str) -> Faq | None:
         """Remove and return a FAQ; None if there is none."""

@@ -8,7 +8,8 @@ from datetime import date, datetime
 
 import orjson
 
-from rag.cache.faq import Faq
+from rag.cache.faq import Faq, PutOutcome
+from rag.stores import reader
 from rag.stores.connection import transaction
 from rag.stores.schema import meta
 from rag.types import Citation
@@ -17,23 +18,39 @@ from rag.types import Citation
 def put(connection: sqlite3.Connection, faq: Faq) -> None:
     """Add it, or replace the one with its id."""
     with transaction(connection):
-        connection.execute("DELETE FROM faqs WHERE id = ?", (faq.id,))
-        connection.execute(
-            "INSERT INTO faqs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(faq.id, faq.collection, faq.language, faq.kind, faq.question),
-                orjson.dumps(faq.paraphrases).decode(),
-                faq.answer,
-                orjson.dumps([asdict(citation) for citation in faq.citations]).decode(),
-                faq.valid_until and faq.valid_until.isoformat(),
-                int(faq.is_stale),
-                faq.updated_at.isoformat(),
-            ),
-        )
-        connection.executemany(
-            "INSERT OR IGNORE INTO faq_cites VALUES (?, ?, ?)",
-            [(citation.collection, citation.document, faq.id) for citation in faq.citations],
-        )
+        _write(connection, faq)
+
+
+def put_if(connection: sqlite3.Connection, faq: Faq, epoch: int, former: Faq | None) -> PutOutcome:
+    """The same, if neither the collection's documents nor the FAQ changed meanwhile."""
+    with transaction(connection):
+        if reader.epoch(connection, frozenset({faq.collection})) != epoch:
+            return "documents_changed"
+        row = connection.execute("SELECT updated_at FROM faqs WHERE id = ?", (faq.id,)).fetchone()
+        if (row and row[0]) != (former and former.updated_at.isoformat()):
+            return "faq_changed"
+        _write(connection, faq)
+    return "stored"
+
+
+def _write(connection: sqlite3.Connection, faq: Faq) -> None:
+    connection.execute("DELETE FROM faqs WHERE id = ?", (faq.id,))
+    connection.execute(
+        "INSERT INTO faqs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(faq.id, faq.collection, faq.language, faq.kind, faq.question),
+            orjson.dumps(faq.paraphrases).decode(),
+            faq.answer,
+            orjson.dumps([asdict(citation) for citation in faq.citations]).decode(),
+            faq.valid_until and faq.valid_until.isoformat(),
+            int(faq.is_stale),
+            faq.updated_at.isoformat(),
+        ),
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO faq_cites VALUES (?, ?, ?)",
+        [(citation.collection, citation.document, faq.id) for citation in faq.citations],
+    )
 
 
 def remove(connection: sqlite3.Connection, faq_id: str) -> Faq | None:

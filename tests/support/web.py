@@ -159,7 +159,7 @@ def services_for(setup: Setup, retriever: PassagesInMemory, lines: list[TurnLine
         tokens=Tokens(admin=ADMIN, api=setup.api_tokens, key=KEY),
         signer=Signer(KEY),
         missing=missing,
-        examples=setup.examples,
+        examples=lambda _: setup.examples,
         limits=setup.limits,
     )
     return replace(services, clock=setup.clock) if setup.clock else services
