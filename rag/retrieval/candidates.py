@@ -20,8 +20,10 @@ POOL = 50
 """Chunks taken from each of the two searches. 100 changed no figure (docs/decisions/0010)."""
 SEEDS = 6
 """Documents whose links are followed."""
-MAX_LINKS = 32
+MAX_LINKS = 12
 """Links followed of one document, each way and kind."""
+MAX_TARGETS = 30
+"""Linked documents looked at closely: those that gain most."""
 SHARED_DEGREE = (2, 8)
 """A name is a bridge if so many documents hold it: one bridges nothing, more bridge anything."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from rag.retrieval.candidates import POOL, SEEDS, Candidates, Ints, linked, top
+from rag.retrieval.candidates import MAX_TARGETS, POOL, SEEDS, Bridge, Candidates, Ints, linked, top
 from rag.retrieval.question import Asked
-from rag.retrieval.rank import Weights, base_scores
+from rag.retrieval.rank import Weights, base_scores, strength
 from rag.retrieval.view import Floats, TextScores, View
 
 K1 = 1.2
@@ -30,65 +32,86 @@ def gather(
     if cosines is not None:
         found = np.union1d(found, top(cosines, pool, -1.0))
     titled = _titled(view, asked)
-    dense = _Dense(view, asked, text.scores, text.idf, cosines)
-    searched = {int(d) for d in view.document_of[found]}
-    first = dense.candidates(found, searched, searched | titled.keys(), titled)
-    if asked.vector is None or cosines is None:
-        return first
-    base = base_scores(first, weights)
-    order = np.lexsort((first.documents, -base))[:SEEDS]
-    bridges = linked(view, asked, [int(d) for d in first.documents[order]])
-    if not bridges:
-        return first
-    everything = searched | titled.keys() | {bridge.target for bridge in bridges}
-    rows = np.union1d(found, np.asarray([b.row for b in bridges if b.row >= 0], np.int32))
-    return dense.candidates(rows, searched, everything, titled, bridges=tuple(bridges))
+    searched = {int(document) for document in view.document_of[found]}
+    rows = _Rows(view, asked, text, cosines)
+    first = rows.candidates(found, searched | titled.keys(), searched, titled)
+    bridges = _worthwhile(first, linked(view, asked, _seeds(first, weights)), weights)
+    if bridges:
+        led_to = np.asarray([bridge.row for bridge in bridges if bridge.row >= 0], np.int32)
+        everything = searched | titled.keys() | {bridge.target for bridge in bridges}
+        first = rows.candidates(np.union1d(found, led_to), everything, searched, titled)
+    return replace(first, bridges=bridges, holds=view.holds(asked.terms, asked.column, first.rows))
 
 
-class _Dense:
+def _seeds(candidates: Candidates, weights: Weights) -> list[int]:
+    base = base_scores(candidates, weights)
+    return [int(document) for document in candidates.documents[np.lexsort((candidates.documents, -base))[:SEEDS]]]
+
+
+def _worthwhile(candidates: Candidates, bridges: list[Bridge], weights: Weights) -> tuple[Bridge, ...]:
+    """The best bridge to each document, of the documents that gain most: only they are looked at more closely."""
+    base = dict(zip(candidates.documents.tolist(), base_scores(candidates, weights).tolist(), strict=True))
+    best: dict[int, tuple[float, Bridge]] = {}
+    for bridge in bridges:
+        gain = max(0.0, base[bridge.source]) * strength(bridge, weights)
+        if gain > best.get(bridge.target, (0.0, bridge))[0]:
+            best[bridge.target] = (gain, bridge)
+    ranked = sorted(best.values(), key=lambda pair: (-pair[0], pair[1].target))
+    return tuple(bridge for _, bridge in ranked[:MAX_TARGETS])
+
+
+class _Rows:
     """The arrays over all chunks, cut down to the rows that matter."""
 
-    def __init__(self, view: View, asked: Asked, text: Floats, idf: Floats, cosines: Floats | None) -> None:
-        self._view, self._asked, self._text, self._idf, self._cosines = view, asked, text, idf, cosines
+    def __init__(self, view: View, asked: Asked, text: TextScores, cosines: Floats | None) -> None:
+        self._view, self._asked, self._text, self._cosines = view, asked, text, cosines
         self._sentences: dict[int, float] = {}
 
-    def candidates(
-        self, rows: Ints, searched: set[int], documents: set[int], titled: dict[int, float], **more: object
-    ) -> Candidates:
-        view, asked = self._view, self._asked
-        best: list[int] = []
-        for document in documents:
-            start, end = int(view.first_row[document]), int(view.first_row[document + 1])
-            if end > start:
-                best.append(start + int(np.argmax(self._text[start:end])))
-                if self._cosines is not None:
-                    best.append(start + int(np.argmax(self._cosines[start:end])))
-        rows = np.union1d(rows, np.asarray(best, np.int32)).astype(np.int32)
-        self._score_sentences(rows)
+    def candidates(self, rows: Ints, documents: set[int], searched: set[int], titled: dict[int, float]) -> Candidates:
+        """`rows` and the best chunks of `documents`; without what they hold, which is looked up once at the end."""
         kept = np.asarray(sorted(documents), np.int32)
+        best = [self._best(kept, self._text.scores)]
+        if self._cosines is not None:
+            best.append(self._best(kept, self._cosines))
+        rows = np.unique(np.concatenate([rows, *best])).astype(np.int32)
+        self._score_sentences(rows)
         return Candidates(
             rows=rows,
-            document_of=view.document_of[rows],
+            document_of=self._view.document_of[rows],
             cosine=np.full(len(rows), -1, np.float32) if self._cosines is None else self._cosines[rows],
-            sentence=np.asarray([self._sentences[int(row)] for row in rows], np.float32),
-            text=self._text[rows],
-            holds=view.holds(asked.terms, asked.column, rows),
-            idf=self._idf,
-            is_known=self._idf < np.log1p((view.rows + 0.5) / 0.5) - 1e-3,
+            sentence=np.asarray([self._sentences[row] for row in rows.tolist()], np.float32),
+            text=self._text.scores[rows],
+            holds=np.zeros((0, len(rows)), np.bool_),
+            idf=self._text.idf,
+            is_known=self._text.idf < np.log1p((self._view.rows + 0.5) / 0.5) - 1e-3,
             documents=kept,
             is_found=np.isin(kept, np.asarray(sorted(searched), np.int32)),
             titled=titled,
             has_vectors=self._cosines is not None,
-            **more,  # type: ignore[arg-type]  # only `bridges`
         )
 
+    def _best(self, documents: Ints, scores: Floats) -> Ints:
+        """The row of each document's greatest score, the first of equals."""
+        starts, ends = self._view.first_row[documents], self._view.first_row[documents + 1]
+        sizes = ends - starts
+        if not len(documents) or not sizes.all():
+            starts, sizes = starts[sizes > 0], sizes[sizes > 0]
+            if not len(sizes):
+                return np.empty(0, np.int32)
+        offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        rows = np.repeat(starts - offsets, sizes) + np.arange(int(sizes.sum()))
+        values = scores[rows]
+        at_best = np.flatnonzero(values == np.repeat(np.maximum.reduceat(values, offsets), sizes))
+        owner = np.repeat(np.arange(len(sizes)), sizes)[at_best]
+        return np.asarray(rows[at_best[np.unique(owner, return_index=True)[1]]], np.int32)
+
     def _score_sentences(self, rows: Ints) -> None:
-        new = np.asarray([row for row in rows if int(row) not in self._sentences], np.int32)
+        new = np.asarray([row for row in rows.tolist() if row not in self._sentences], np.int32)
         if self._asked.vector is None or self._cosines is None:
-            self._sentences.update((int(row), -1.0) for row in new)
-            return
-        for row, cosines in zip(new, self._view.sentence_cosines(self._asked.vector, new), strict=True):
-            self._sentences[int(row)] = float(cosines.max()) if len(cosines) else -1.0
+            self._sentences.update(dict.fromkeys(new.tolist(), -1.0))
+        elif len(new):
+            for row, cosines in zip(new.tolist(), self._view.sentence_cosines(self._asked.vector, new), strict=True):
+                self._sentences[row] = float(cosines.max()) if len(cosines) else -1.0
 
 
 def _titled(view: View, asked: Asked) -> dict[int, float]:

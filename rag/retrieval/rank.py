@@ -146,7 +146,7 @@ def bridged(candidates: Candidates, base: Floats, weights: Weights) -> tuple[NDA
     place = {int(document): at for at, document in enumerate(candidates.documents)}
     best: dict[int, tuple[float, Bridge]] = {}
     for bridge in candidates.bridges:
-        gain = max(0.0, float(base[place[bridge.source]])) * _strength(bridge, weights)
+        gain = max(0.0, float(base[place[bridge.source]])) * strength(bridge, weights)
         at = place[bridge.target]
         if gain > 0 and (at not in best or gain > best[at][0]):
             best[at] = (gain, bridge)
@@ -157,7 +157,8 @@ def bridged(candidates: Candidates, base: Floats, weights: Weights) -> tuple[NDA
     return scores, {at: bridge for at, (_, bridge) in best.items()}
 
 
-def _strength(bridge: Bridge, weights: Weights) -> float:
+def strength(bridge: Bridge, weights: Weights) -> float:
+    """What share of the seed's score a bridge carries over."""
     if bridge.kind == "shared":
         return weights.shared * bridge.similarity * bridge.other_similarity / bridge.degree
     weight = weights.forward if bridge.kind == "forward" else weights.backward
@@ -240,7 +241,7 @@ def _passage(candidates: Candidates, weights: Weights, at: int, score: float, ra
     if ranked.document in candidates.titled:
         reasons.append((weights.title * candidates.titled[ranked.document], "title"))
     if ranked.bridge is not None:
-        reasons.append((_strength(ranked.bridge, weights), "link"))
+        reasons.append((strength(ranked.bridge, weights), "link"))
     why = tuple(name for value, name in sorted(reasons, key=lambda pair: -pair[0]) if value > 0.1)
     return RankedPassage(
         row=int(candidates.rows[at]), score=score, why=why, words_held=held, cosine=cosine, bridge=ranked.bridge
