@@ -17,6 +17,17 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from bot.telemetry.line import TurnLine
 
 MASK = "***"
+_NOISY = (
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "openai",
+    "aiohttp.access",
+    "aiogram.event",
+    "neo4j.notifications",
+)
+"""Loggers that tell of every request, some with its address."""
 
 
 def masking(secrets: Iterable[str]) -> Processor:
@@ -86,7 +97,7 @@ def configure(target: str, *, secrets: Iterable[str] = (), level: int = logging.
     root = logging.getLogger()
     root.handlers[:] = [_PassThrough(lines)]
     root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "openai", "aiohttp.access", "aiogram.event", "neo4j.notifications"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
