@@ -2,52 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from bot.jobs import JobFailed, JobKind, JobRun
 from bot.state.jobs import Job
 from bot.uploads import Uploads
 from rag.errors import EmbeddingMismatch, StoreTooNew
-from rag.ingest.outcome import FileOutcome, IngestReport, Progress
+from rag.ingest.outcome import FileOutcome, Progress
 from rag.ingest.pipeline import IngestOptions, ingest
 from rag.ingest.sandbox import ParserPool
+from rag.ingest.vectors import attach_pending
 from rag.ports import Embedder, KnowledgeStore
 
-
-class Ingests(Protocol):
-    """What this needs of the ingest: everything is in place, vectors included, when it returns."""
-
-    async def __call__(
-        self,
-        paths: Sequence[Path],
-        *,
-        collection: str,
-        source: str,
-        on_progress: Callable[[Progress], None],
-    ) -> IngestReport: ...
+TEXT, VECTORS = "documents", "documents.vectors"
+"""The two lanes of a `documents` job."""
 
 
-def ingests(store: KnowledgeStore, embedder: Embedder | None, pool: ParserPool) -> Ingests:
-    """The ingest over these parts."""
+def documents_kinds(
+    store: KnowledgeStore, embedder: Embedder | None, pool: ParserPool, uploads: Uploads
+) -> Mapping[str, JobKind]:
+    """How `documents` jobs are done: text first, one upload after the other, then the vectors, in a lane of their own.
 
-    async def work(
-        paths: Sequence[Path], *, collection: str, source: str, on_progress: Callable[[Progress], None]
-    ) -> IngestReport:
-        options = IngestOptions(collection=collection)
-        return await ingest(
-            paths, store=store, embedder=embedder, options=options, pool=pool, source=source, on_progress=on_progress
-        )
+    So an upload is found by its words as soon as it is read, however many vectors earlier ones still wait for. Both
+    stages may be started again: what is in place already needs no work.
+    """
+    work = _Work(store=store, embedder=embedder, pool=pool, uploads=uploads)
+    # A store or an embedder that is away for a quarter of an hour costs nobody their upload.
+    patient = JobKind(
+        handler=work.text,
+        is_resumable=True,
+        ended=work.ended,
+        sweep=work.sweep,
+        max_attempts=6,
+        retry_s=(5.0, 30.0, 120.0, 300.0, 600.0),
+    )
+    if embedder is None:
+        return {TEXT: patient}
+    return {TEXT: replace(patient, next_lane=VECTORS), VECTORS: replace(patient, handler=work.vectors, sweep=None)}
 
-    return work
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """The two stages."""
 
-def documents_kind(ingest_all: Ingests, uploads: Uploads) -> JobKind:
-    """How `documents` jobs are done. They may be started again: what is in place already needs no work."""
+    store: KnowledgeStore
+    embedder: Embedder | None
+    pool: ParserPool
+    uploads: Uploads
 
-    async def handler(run: JobRun) -> None:
-        folder = uploads.of(run.job.id)
+    async def text(self, run: JobRun) -> None:
+        """Read the files and make their text searchable."""
+        folder = self.uploads.of(run.job.id)
         if not folder.is_dir():
             raise JobFailed("the uploaded files are gone; upload them again")
 
@@ -57,31 +63,35 @@ def documents_kind(ingest_all: Ingests, uploads: Uploads) -> JobKind:
                 _note(run, progress.latest)
 
         try:
-            report = await ingest_all(
-                [folder], collection=run.payload["collection"], source=run.payload["source"], on_progress=on_progress
+            if self.embedder is not None:
+                await self.store.check_embedding(self.embedder.name, self.embedder.dimensions)
+            report = await ingest(
+                [folder],
+                store=self.store,
+                embedder=None,
+                options=IngestOptions(collection=run.payload["collection"]),
+                pool=self.pool,
+                source=run.payload["source"],
+                on_progress=on_progress,
             )
         except (EmbeddingMismatch, StoreTooNew) as error:
             raise JobFailed(str(error)) from error  # trying again cannot help
-        # The report is what counts: progress may have left out files that were set aside.
+        # The report is what counts: a later word on a file replaces an earlier one.
         run.restart(len(report.outcomes))
         for outcome in report.outcomes:
             _note(run, outcome)
 
-    async def ended(job: Job) -> None:
-        await uploads.remove(job.id)
+    async def vectors(self, _run: JobRun) -> None:
+        """Wait until nothing is pending any more, by doing it."""
+        assert self.embedder is not None
+        await attach_pending(self.store, self.embedder)
+        await self.store.refresh()
 
-    async def sweep(known: frozenset[str], now: float) -> None:
-        await uploads.sweep(known, now=now)
+    async def ended(self, job: Job) -> None:
+        await self.uploads.remove(job.id)
 
-    # A store or an embedder that is away for a quarter of an hour costs nobody their upload.
-    return JobKind(
-        handler=handler,
-        is_resumable=True,
-        ended=ended,
-        sweep=sweep,
-        max_attempts=6,
-        retry_s=(5.0, 30.0, 120.0, 300.0, 600.0),
-    )
+    async def sweep(self, known: frozenset[str], now: float) -> None:
+        await self.uploads.sweep(known, now=now)
 
 
 def _note(run: JobRun, outcome: FileOutcome) -> None:

@@ -37,10 +37,12 @@ class JobRun:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.payload: Mapping[str, Any] = job.payload
-        self.done = 0
-        self.failed = 0
+        # Started again, it counts anew; handed on to a later stage, it goes on from what the earlier one reported.
+        is_later_stage = job.lane != job.kind
+        self.done = job.done if is_later_stage else 0
+        self.failed = job.failed if is_later_stage else 0
         self.items = job.total
-        self.errors: list[str] = []
+        self.errors: list[str] = list(job.errors) if is_later_stage else []
         self.changed = asyncio.Event()
 
     def total(self, items: int) -> None:
@@ -76,11 +78,13 @@ class JobFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobKind:
-    """How jobs of one kind are done."""
+    """How jobs of one kind, or one stage of them, are done."""
 
     handler: Handler
     is_resumable: bool
     """Whether it may be started again from the beginning after a crash; otherwise it ends as `interrupted`."""
+    next_lane: str | None = None
+    """Where it goes on after this stage; None: then it is done."""
     ended: Callable[[Job], Awaitable[None]] | None = None
     """Called once it will never run again (done, failed or interrupted), to tidy up."""
     sweep: Callable[[frozenset[str], float], Awaitable[None]] | None = None
@@ -96,7 +100,7 @@ def explain_expected(error: Exception) -> str | None:
 
 
 class JobRunner:
-    """Runs jobs: one at a time per kind, so that bulk work is bounded and uploads keep their order."""
+    """Runs jobs: one at a time per lane, so that bulk work is bounded and uploads keep their order."""
 
     def __init__(
         self,
@@ -108,7 +112,10 @@ class JobRunner:
         poll_s: float = 1.0,
         report_s: float = 0.2,
     ) -> None:
-        """`explain` puts an expected error into one line; None means that it is a bug and only the log says more."""
+        """`kinds` maps a lane to how it is worked: a job starts in the one that is called as its kind.
+
+        `explain` puts an expected error into one line; None means that it is a bug and only the log says more.
+        """
         self._table = table
         self._kinds = kinds
         self._explain = explain
@@ -153,18 +160,18 @@ class JobRunner:
                 log.warning("jobs_not_tidied", cause=str(error))
             await asyncio.sleep(TIDY_EVERY_S)
 
-    async def _lane(self, kind: str) -> None:
-        wake = self._wake[kind]
+    async def _lane(self, lane: str) -> None:
+        wake = self._wake[lane]
         while True:
             wake.clear()
             try:
                 now = self._clock()
-                job = await self._table.claim(kind, owner=self._owner, now=now, stale_before=now - STALE_S)
+                job = await self._table.claim(lane, owner=self._owner, now=now, stale_before=now - STALE_S)
                 if job is not None:
-                    await self._run(job, self._kinds[kind])
+                    await self._run(job, self._kinds[lane])
                     continue
             except Exception:  # one of the three edges that must not die
-                log.exception("job_lane_failed", kind=kind)
+                log.exception("job_lane_failed", lane=lane)
             # Jobs may also be queued by another process, and retries come due.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
@@ -222,6 +229,10 @@ class JobRunner:
         await self._write(run)
         if error is None:
             state: JobState = "failed" if run.failed and not run.done else "done"
+            if state == "done" and kind.next_lane is not None:
+                await self._table.hand_on(job.id, owner=self._owner, lane=kind.next_lane, now=self._clock())
+                self._wake[kind.next_lane].set()
+                return
             await self._end(job, kind, state, None)
             return
         if not isinstance(error, Exception):
@@ -290,7 +301,8 @@ def job_json(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
-        "state": job.state,
+        # Between two stages it is under way, whatever the table calls it.
+        "state": "running" if job.state == "queued" and job.lane != job.kind else job.state,
         "done": job.done,
         "total": job.total,
         "failed": job.failed,

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.auth import Sessions, admin_token
-from bot.ingest_job import documents_kind, ingests
+from bot.faqs.desk import Faqs
+from bot.faqs.job import WARM, warm_kind
+from bot.faqs.warm import Warmer
+from bot.ingest_job import documents_kinds
 from bot.intake import Intake
 from bot.jobs import JobRunner
 from bot.lanes import Lanes
@@ -24,6 +27,7 @@ from bot.state.sessions import SessionTable
 from bot.state.sqlite import SqliteState
 from bot.turn import Turns
 from bot.uploads import Uploads
+from rag.cache.faq import FaqBook
 from rag.embeddings import parse_model
 from rag.engine import Engine
 from rag.errors import StoreError
@@ -59,6 +63,7 @@ class Core:
     embedder: Embedder
     search: Search
     engine: Engine
+    faqs: Faqs
     answerer: Answerer
     model_client: AsyncOpenAI | None
     collections: Callable[[], Awaitable[frozenset[str]]]
@@ -155,16 +160,35 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         await store.check_embedding(embedder.name, embedder.dimensions)
         answerer, client = await stack.enter_async_context(open_answerer(settings))
         search = Search(store, embedder)
+        book = FaqBook(store)
+        await book.open()
+        stack.push_async_callback(book.close)
+        # Without FAQs: a warm-up would get the very answer that it is to make anew.
+        from_documents = Engine(search, answerer)
+        warmer = Warmer(store, from_documents, deadline_s=settings.deadline_s)
         yield Core(
             settings=settings,
             store=store,
             embedder=embedder,
             search=search,
-            engine=Engine(search, answerer, contact=settings.contact),
+            engine=Engine(search, answerer, contact=settings.contact, instant=book),
+            faqs=Faqs(store, book, warmer),
             answerer=answerer,
             model_client=client,
             collections=_cached_names(store),
         )
+
+
+@asynccontextmanager
+async def open_faqs(settings: Settings) -> AsyncIterator[Faqs]:
+    """The FAQs without what makes answers: neither a model nor vectors are loaded. Raises `StoreError`."""
+    store = knowledge_store(settings)
+    try:
+        book = FaqBook(store)
+        await book.refresh()
+        yield Faqs(store, book)
+    finally:
+        await store.close()
 
 
 def build_turns(core: Core, *, hash_key: bytes, write: TurnLog) -> Turns:
@@ -220,7 +244,8 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
         pool = await stack.enter_async_context(ParserPool())
         uploads = Uploads(settings.data / "uploads")
         table = await JobTable.open(state)
-        runner = JobRunner(table, {"documents": documents_kind(ingests(core.store, core.embedder, pool), uploads)})
+        kinds = documents_kinds(core.store, core.embedder, pool, uploads)
+        runner = JobRunner(table, {**kinds, WARM: warm_kind(core.faqs)})
         services = WebServices(
             turns=turns,
             retriever=core.search,
@@ -233,6 +258,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             ),
             signer=Signer(await state.kept_secret("session-key")),
             missing=_readiness(core),
+            examples=core.faqs.examples,
         )
         admin = AdminServices(
             sessions=Sessions(await SessionTable.open(state), key=token),
@@ -247,7 +273,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             state=state,
             turns=turns,
             intake=intake,
-            web=build_app(services, admin),
+            web=build_app(services, admin, core.faqs),
             jobs=runner,
             telegram=telegram,
             admin_token_file=token_file,

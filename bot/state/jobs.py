@@ -22,6 +22,7 @@ _SCHEMA = (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
         kind TEXT NOT NULL,
+        lane TEXT NOT NULL,
         payload BLOB NOT NULL,
         state TEXT NOT NULL,
         done INTEGER NOT NULL DEFAULT 0,
@@ -35,7 +36,7 @@ _SCHEMA = (
         owner TEXT
     ) STRICT
     """,
-    "CREATE INDEX IF NOT EXISTS jobs_open ON jobs (kind, seq) WHERE state IN ('queued', 'running')",
+    "CREATE INDEX IF NOT EXISTS jobs_open ON jobs (lane, seq) WHERE state IN ('queued', 'running')",
 )
 
 
@@ -53,7 +54,9 @@ class Job:
 
     id: str
     kind: str
-    """Who knows how to do it: `documents`, `faq.warm`."""
+    """What it is: `documents`, `faq.warm`."""
+    lane: str
+    """Which line it stands in: its kind's, or that of a later stage which it was handed on to."""
     payload: Mapping[str, Any]
     """What its handler needs; never shown to anybody."""
     state: JobState
@@ -73,7 +76,7 @@ class Job:
 
 
 class JobTable:
-    """Jobs in the state file. Jobs of one kind run one at a time, first come first served, whatever the process."""
+    """Jobs in the state file. In each lane one runs at a time, first come first served, whatever the process."""
 
     def __init__(self, state: Transacts) -> None:
         self._state = state
@@ -91,26 +94,26 @@ class JobTable:
 
     async def add(self, *, job_id: str, kind: str, payload: Mapping[str, Any], total: int, now: float) -> Job:
         """Record a job as queued; it is on the disk when this returns."""
-        row = (job_id, kind, orjson.dumps(payload), total, now, now)
+        row = (job_id, kind, kind, orjson.dumps(payload), total, now, now)
         return await self._one(
-            "INSERT INTO jobs (id, kind, payload, state, total, created, updated) "
-            "VALUES (?, ?, ?, 'queued', ?, ?, ?) RETURNING *",
+            "INSERT INTO jobs (id, kind, lane, payload, state, total, created, updated) "
+            "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?) RETURNING *",
             row,
         )
 
-    async def claim(self, kind: str, *, owner: str, now: float, stale_before: float) -> Job | None:
-        """Start the oldest open job of this kind, unless it waits for a retry or somebody runs it.
+    async def claim(self, lane: str, *, owner: str, now: float, stale_before: float) -> Job | None:
+        """Start the oldest open job of this lane, unless it waits for a retry or somebody runs it.
 
         A job that says running but has not been heard of since `stale_before` is taken over.
         """
         rows = await self._rows(
             # The strict order is on purpose: the later of two uploads of one document must win.
             "UPDATE jobs SET state = 'running', owner = :owner, attempts = attempts + 1, updated = :now "
-            "WHERE seq = (SELECT seq FROM jobs WHERE kind = :kind AND state IN ('queued', 'running') "
+            "WHERE seq = (SELECT seq FROM jobs WHERE lane = :lane AND state IN ('queued', 'running') "
             "             ORDER BY seq LIMIT 1) "
             "AND ((state = 'queued' AND not_before <= :now) OR (state = 'running' AND updated < :stale)) "
             "RETURNING *",
-            {"kind": kind, "owner": owner, "now": now, "stale": stale_before},
+            {"lane": lane, "owner": owner, "now": now, "stale": stale_before},
         )
         return rows[0] if rows else None
 
@@ -162,6 +165,16 @@ class JobTable:
             )
         )
 
+    async def hand_on(self, job_id: str, *, owner: str, lane: str, now: float) -> None:
+        """Its first stage is over: put it in line for the next one, what it has reported so far included."""
+        await self._state.run(
+            lambda db: db.execute(
+                "UPDATE jobs SET state = 'queued', lane = ?, owner = NULL, attempts = 0, updated = ? "
+                "WHERE id = ? AND owner = ?",
+                (lane, now, job_id, owner),
+            )
+        )
+
     async def orphan(self, is_dead: Callable[[str], bool]) -> None:
         """Let jobs whose owner is known to be dead be taken over now instead of when they have grown stale."""
 
@@ -210,7 +223,7 @@ class JobTable:
 
 
 def _job(row: Mapping[str, Any]) -> Job:
-    as_kept = ("id", "kind", "state", "done", "total", "failed", "created", "updated", "attempts", "owner")
+    as_kept = ("id", "kind", "lane", "state", "done", "total", "failed", "created", "updated", "attempts", "owner")
     return Job(
         **{name: row[name] for name in as_kept},
         payload=orjson.loads(row["payload"]),

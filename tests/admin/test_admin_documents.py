@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from bot.uploads import UploadError, safe_name
+from rag.ports import Vectors
 from tests.support.admin import BEARER, Answered, Desk, grapevine, running_desk
+from tests.support.knowledge import DIMENSIONS, EMBEDDER, embed
 
 MIB = 2**20
 
@@ -373,3 +376,37 @@ async def test_the_commands_list_and_remove_what_a_running_server_serves(desk: D
             await asyncio.sleep(0.05)
     wrong = await grapevine("documents", "list", "--collection", "Not-This", data=desk.folder)
     assert (wrong.code, "a-z, 0-9 and _" in wrong.err) == (2, True)
+
+
+class HeldEmbedder:
+    """An embedder that answers only once it is let."""
+
+    name = EMBEDDER
+    dimensions = DIMENSIONS
+    languages = None
+
+    def __init__(self) -> None:
+        self.is_let = asyncio.Event()
+
+    async def embed(self, texts: Sequence[str], *, urgent: bool = False) -> Vectors:
+        await self.is_let.wait()
+        return embed(texts)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_text_is_there_before_the_vectors_are(tmp_path: Path) -> None:
+    """Uploads are listed while the vectors of earlier ones are still awaited; their jobs end once they have theirs."""
+    held = HeldEmbedder()
+    async with running_desk(tmp_path, embedder=held) as desk:
+        jobs = [(await send(desk, (f"{n}.md", b"Fees are 5."))).value["job"] for n in range(3)]
+        while len(await desk.ids()) < 3:
+            await asyncio.sleep(0.02)
+        states = [(await desk.ask("GET", f"/api/v1/jobs/{job}")).value["state"] for job in jobs]
+        assert "done" not in states
+        held.is_let.set()
+        assert [(await desk.ended(job))["state"] for job in jobs] == ["done"] * 3
+        listed = (await desk.ask("GET", "/api/v1/documents")).value["documents"]
+        assert [item["pending"] for item in listed] == [0, 0, 0]
+        assert not leftovers(desk)

@@ -333,3 +333,41 @@ async def test_the_command_lists_jobs(tmp_path: Path) -> None:
     assert [job["id"] for job in jobs] == ["2", "1"]
     assert jobs[0]["created"] == "1970-01-01T00:00:02.000Z"
     assert "private" not in done.out
+
+
+async def test_a_stage_hands_on_and_makes_room(tmp_path: Path) -> None:
+    """While one job is in its second stage the next one runs its first; a crash there does not repeat the first."""
+    firsts: list[int] = []
+    go_on = asyncio.Event()
+
+    async def first(run: JobRun) -> None:
+        firsts.append(run.payload["n"])
+        run.total(2)
+        run.advance(done=1, failed=1)
+        run.error("b.pdf: is damaged")
+
+    async def second(run: JobRun) -> None:
+        await go_on.wait()
+
+    kinds = {
+        "work": JobKind(handler=first, is_resumable=True, next_lane="work.later"),
+        "work.later": JobKind(handler=second, is_resumable=True),
+    }
+    async with opened(tmp_path) as table:
+        runner = runner_for(table, **kinds)
+        await runner.start()
+        jobs = [await runner.submit("work", {"n": n}) for n in range(3)]
+        while {job.lane for job in await table.newest()} != {"work.later"}:
+            await asyncio.sleep(0.01)
+        shown = [job_json(job) for job in await table.newest()]
+        assert {(job["state"], job["done"], job["failed"]) for job in shown} == {("running", 1, 1)}
+        await runner.stop()
+    go_on.set()
+    async with opened(tmp_path) as table:
+        runner = runner_for(table, **kinds)
+        await runner.start()
+        for job in jobs:
+            last = await ended(table, job.id)
+            assert (last.state, last.done, last.failed, last.errors) == ("done", 1, 1, ("b.pdf: is damaged",))
+        assert firsts == [0, 1, 2]
+        await runner.stop()

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import ClientSession, CookieJar, web
 
 from bot.auth import Sessions
-from bot.ingest_job import documents_kind, ingests
+from bot.ingest_job import documents_kinds
 from bot.jobs import JobKind, JobRunner
 from bot.state.jobs import JobTable
 from bot.state.sessions import SessionTable
@@ -25,6 +25,7 @@ from bot.web.admin import AdminServices
 from bot.web.app import build_app
 from bot.web.services import Rate, WebLimits
 from rag.ingest.sandbox import ParserPool
+from rag.ports import Embedder
 from rag.stores.embedded import EmbeddedStore
 from tests.support.answers import ScriptedEngine
 from tests.support.web import ADMIN, WHOLE, PassagesInMemory, Setup, services_for
@@ -115,6 +116,7 @@ async def running_desk(
     api_tokens: Sequence[str] = (),
     guesses: int = 20,
     kinds: Mapping[str, JobKind] | None = None,
+    embedder: Embedder | None = None,
     port: int = 0,
 ) -> AsyncIterator[Desk]:
     """The application over `folder`, until the block ends; then as after a clean stop."""
@@ -130,8 +132,8 @@ async def running_desk(
     uploads = Uploads(folder / "uploads", limit_bytes=limit_bytes)
     async with ParserPool(processes=1) as pool:
         table = await JobTable.open(state)
-        documents = documents_kind(ingests(store, None, pool), uploads)
-        runner = JobRunner(table, {"documents": documents, **(kinds or {})}, poll_s=0.05, report_s=0.02)
+        documents = documents_kinds(store, embedder, pool, uploads)
+        runner = JobRunner(table, {**documents, **(kinds or {})}, poll_s=0.05, report_s=0.02)
         admin = AdminServices(
             sessions=Sessions(await SessionTable.open(state), key=ADMIN),
             jobs=table,
