@@ -8,6 +8,7 @@ writes, a few read, and one follows the file.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,10 @@ _READERS = 4
 _VIEWS_KEPT = 32
 
 
+def _cores() -> int:
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def _local_now() -> datetime:
     return datetime.now(tz=UTC).astimezone()
 
@@ -52,6 +57,9 @@ class EmbeddedStore:
         self._files_lock = threading.Lock()
         self._writer = writer.Writer(self._connection, now)
         self._write_pool = ThreadPoolExecutor(1, thread_name_prefix="knowledge-writer")
+        self._cores = (
+            ThreadPoolExecutor(cores, thread_name_prefix="knowledge-core") if (cores := _cores()) > 1 else None
+        )
         self._read_pool = ThreadPoolExecutor(_READERS, thread_name_prefix="knowledge-reader")
         self._views: tuple[Snapshot | None, dict[frozenset[str], SegmentView]] = (None, {})
         self._is_closed = False
@@ -67,7 +75,7 @@ class EmbeddedStore:
             self._views = snapshot, views
         view = views.get(collections)
         if view is None:
-            view = views[collections] = SegmentView(snapshot, collections)
+            view = views[collections] = SegmentView(snapshot, collections, self._cores)
         return view
 
     def find(self, passage_id: str, collections: frozenset[str]) -> ChunkInfo | None:
@@ -181,6 +189,8 @@ class EmbeddedStore:
     def _shut(self) -> None:
         self._write_pool.shutdown()
         self._read_pool.shutdown()
+        if self._cores is not None:
+            self._cores.shutdown()
         self._follower.close()
         with self._files_lock:
             for file in self._files:

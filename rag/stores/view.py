@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,18 @@ from rag.stores.snapshot import Part, Snapshot
 from rag.stores.textindex import Postings
 from rag.stores.vectors import Quantised, cosines, fixed_point, sentence_cosines
 
+_BLOCK = 16_384
+_SHARED_FROM = 6
+"""Blocks from which on threads share the work: one core reads 16 to 30 GB/s, and 200,000 chunks are 300 MB."""
+
 
 class SegmentView:
     """Rows ascend by (collection, order of ingest), whatever the segments are: scores are bit-equal in any layout."""
 
-    def __init__(self, snapshot: Snapshot, collections: frozenset[str]) -> None:
+    def __init__(self, snapshot: Snapshot, collections: frozenset[str], cores: Executor | None = None) -> None:
+        """`cores`: threads that share one large matrix product."""
         self._snapshot = snapshot
+        self._cores = cores
         self._layout = Layout([part for name in sorted(collections) for part in snapshot.parts.get(name, ())])
         self.epoch: int | None = snapshot.epoch(collections)
         self._norms: dict[tuple[float, float], list[Floats]] = {}
@@ -56,21 +63,26 @@ class SegmentView:
     def cosines(self, vector: Floats) -> Floats | None:
         """Exact cosine of every chunk, -1 where it has no vector; None if none has one."""
         question = self._question(vector)
-        if question is None or not any(part.vectors is not None and part.embedded.any() for part in self._layout.parts):
+        if question is None:
             return None
         scores = np.full(self.rows, -1.0, dtype=np.float32)
-        has_any = False
+        products, has_any = [], False
+        placed: list[tuple[Part, int, Floats]] = []
         for part, start in self._layout.with_first_rows():
             if part.vectors is None:
                 continue
             out = scores[start : start + part.rows]
-            in_place = out if part.places is None else np.empty(part.segment.rows, dtype=np.float32)
-            cosines(part.vectors.chunks, question, in_place)
-            if not part.embedded.all():
-                in_place[~part.embedded] = -1.0
             if part.places is not None:
-                out[:] = in_place[part.places]
+                out = np.empty(part.segment.rows, dtype=np.float32)
+            products += _products(part.vectors.chunks, question, out)
+            placed.append((part, start, out))
             has_any = has_any or bool((part.embedded if part.live is None else part.embedded & part.live).any())
+        self._run(products)
+        for part, start, out in placed:
+            if not part.embedded.all():
+                out[~part.embedded] = -1.0
+            if part.places is not None:
+                scores[start : start + part.rows] = out[part.places]
         return scores if has_any else None
 
     def text_scores(self, terms: Sequence[str], column: Column, *, k1: float, b: float) -> TextScores:
@@ -180,6 +192,13 @@ class SegmentView:
             )
         return fixed_point(vector)
 
+    def _run(self, products: Sequence[Callable[[], None]]) -> None:
+        if self._cores is None or len(products) < _SHARED_FROM:
+            for product in products:
+                product()
+        else:
+            list(self._cores.map(lambda product: product(), products))
+
     def _columns(self, column: Column) -> Iterator[tuple[int, Part, Postings]]:
         for at, part in enumerate(self._layout.parts):
             yield at, part, part.segment.plain
@@ -199,6 +218,14 @@ class SegmentView:
             ]
             self._norms[k1, b] = known
         return known
+
+
+def _products(matrix: Floats, question: Floats, out: Floats) -> list[Callable[[], None]]:
+    """The cosines of a matrix, in blocks that threads can share."""
+    return [
+        partial(cosines, matrix[start : start + _BLOCK], question, out[start : start + _BLOCK])
+        for start in range(0, len(matrix), _BLOCK)
+    ]
 
 
 def _frequency(part: Part, postings: Postings, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
