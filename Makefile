@@ -14,6 +14,8 @@ help: ## Show this list
 run: $(VENV)/.run ## Set up, take in the sample knowledge base, start the server and print its address
 	@$(BIN)/grapevine ingest $(SAMPLE)/public --collection public
 	@$(BIN)/grapevine ingest $(SAMPLE)/staff --collection staff
+	@# Quick when nothing changed. A model that is away must not keep the server from starting.
+	@$(BIN)/grapevine faq import $(SAMPLE)/faqs.jsonl || true
 	@$(BIN)/grapevine serve
 
 test: $(VENV)/.dev ## Run all tests (those that need a server skip where it is missing)
