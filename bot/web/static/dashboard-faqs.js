@@ -17,7 +17,14 @@ export function start() {
 
 export async function show() {
   try {
-    ({ faqs: all } = await api("GET", "/api/v1/faqs"));
+    const found = [];
+    let after = null;
+    do {
+      const page = await api("GET", `/api/v1/faqs?limit=1000${after ? `&after=${encodeURIComponent(after)}` : ""}`);
+      found.push(...page.faqs);
+      after = page.after;
+    } while (after);
+    all = found;
   } catch (error) {
     byId("faq-count").textContent = error.message;
     byId("faq-warm").disabled = true;
@@ -73,7 +80,9 @@ function edit(faq) {
 async function save() {
   const text = (id) => byId(id).value.trim();
   const faq = { question: text("faq-question"), collection: text("faq-collection") };
-  if (text("faq-answer")) faq.answer = text("faq-answer");
+  // An answer from the documents that nobody touched stays one: it is made anew for the question as it is now.
+  const isUntouched = edited?.kind === "warmed" && text("faq-answer") === edited.answer.trim();
+  if (text("faq-answer") && !isUntouched) faq.answer = text("faq-answer");
   if (text("faq-language")) faq.language = text("faq-language");
   const paraphrases = text("faq-paraphrases").split("\n").map((line) => line.trim()).filter(Boolean);
   if (paraphrases.length) faq.paraphrases = paraphrases;
@@ -110,7 +119,7 @@ async function warm() {
   const row = new WorkRow(byId("faq-work"), plural(all.length, "FAQ"));
   row.progress(null, "waiting");
   try {
-    const { job } = await api("POST", "/api/v1/faqs/warm", {});
+    const { job } = await api("POST", "/api/v1/faqs/warm", { all: true });
     await watch(row, job);
   } catch (error) {
     row.end(false, "not started", [error.message]);
