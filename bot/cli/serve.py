@@ -53,6 +53,7 @@ async def _serve(configured: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     async with open_application(configured, write_turn=write_turn) as app:
+        await _load(app.core)
         runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=DRAIN_S, handler_cancellation=True)
         await runner.setup()
         try:
@@ -114,6 +115,13 @@ async def _telegram(receive: Callable[[], object]) -> None:
     except TokenRefused as error:
         log.error("telegram_stopped", reason=str(error))  # noqa: TRY400 - the reason is all there is to say
         click.echo(f"grapevine: {error}", err=True)
+
+
+async def _load(core: Core) -> None:
+    """Have everything in memory before the first question: it would wait a second for it (measured: 350 ms, not 9)."""
+    await core.store.load()
+    if collections := await core.collections():
+        await core.search.retrieve("What is this about?", collections=collections, k=1)
 
 
 async def _warm(core: Core) -> None:
