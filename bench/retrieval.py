@@ -154,7 +154,7 @@ async def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         is_there = path.exists()
         store = EmbeddedStore(path)
-        await store.open()
+        await store.load()
         if not is_there:
             await fill(store, embedder, options.corpus, options.chunks)
         counts = await store.counts()
