@@ -40,7 +40,7 @@ format: $(VENV)/.dev ## Mend what can be mended without thinking
 bench: $(VENV)/.dev ## Measure; ratios within one run (docs/benchmarks.md explains the figures)
 	$(BIN)/python -m bench
 
-services: ## Install what the tests marked `services` need (Debian: headless Chromium)
+services: $(VENV)/.dev ## Start Neo4j and Redis for the tests marked `services`; install headless Chromium (Debian)
 	bash deploy/services.sh start
 
 services-stop: ## Stop what `make services` started
