@@ -37,7 +37,7 @@ NEUTRAL_FOCUS = 0.7
 
 BY_MEANING = Floor(threshold=0.8, sentence=1.0)
 """For MiniLM and the languages it understands."""
-BY_WORDS = Floor(threshold=0.5, sentence=0.0, held=1.0, focus=0.0, rarity=1.0)
+BY_WORDS = Floor(threshold=0.44, sentence=0.0, held=1.0, focus=0.0, rarity=1.0)
 """For languages that the embedder does not understand: its cosines say nothing there."""
 UNCALIBRATED = Floor(threshold=0.35, sentence=0.0, held=1.0, focus=0.0)
 """For embedders whose cosines were not measured: refuses only what shares hardly a word, since an unknown scale of
