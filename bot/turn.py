@@ -213,7 +213,7 @@ class Turns:
         by_id = {passage.passage_id: passage for passage in progress.passages}
         sources = tuple(
             _link(citation.n, by_id[citation.passage_id]) if citation.passage_id in by_id else _bare_link(citation)
-            for citation in progress.cited
+            for citation in sorted(progress.cited, key=lambda each: each.n)
         )
         note = None
         if outcome == "incomplete":

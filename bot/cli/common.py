@@ -14,6 +14,7 @@ import orjson
 import uvloop
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bot.settings import Settings, SettingsError, load
 from bot.state.sqlite import StateError
@@ -75,5 +76,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, num
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index >= numbers_from else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        # Text: brackets in a cell are brackets, not markup.
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     Console().print(table)
