@@ -13,7 +13,7 @@ from bot.jobs import JobRunner
 from bot.state.jobs import JobTable
 from bot.telemetry.line import TurnLine
 from bot.uploads import Uploads
-from bot.web.callers import identify
+from bot.web.callers import Caller, identify
 from bot.web.errors import ApiError
 from rag.ports import KnowledgeStore
 
@@ -58,6 +58,15 @@ async def require_admin(request: web.Request) -> Via:
     if not is_same_origin(request):
         raise ApiError(403, "foreign_origin", "This came from another site's page. Open the dashboard itself.")
     return "session"
+
+
+async def identify_admin_too(request: web.Request) -> Caller:
+    """As `identify`, and the dashboard's session counts for as much as the admin's token."""
+    session = request.cookies.get(ADMIN_COOKIE)
+    is_asked = session is not None and "Authorization" not in request.headers and ADMIN in request.app
+    if is_asked and is_same_origin(request) and await request.app[ADMIN].sessions.is_open(session or ""):
+        return Caller(platform="web", key="admin", client="admin", is_admin=True, is_known=True)
+    return identify(request)
 
 
 def is_same_origin(request: web.Request) -> bool:

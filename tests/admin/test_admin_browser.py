@@ -208,6 +208,55 @@ async def test_the_last_turns_are_shown_with_their_timings(open_stage: OpenStage
         await expect(stage.page.locator("main")).not_to_contain_text("flood")
 
 
+async def test_faqs_are_written_warmed_tried_and_deleted(open_stage: OpenStage) -> None:
+    """One FAQ by hand, two from the documents with a report of the refused one; what would be served; edit; delete."""
+    async with open_stage() as stage:
+        page = stage.page
+        await stage.drop(("fees.md", "# Fees\n\nA replacement card costs 5 euros. Delivery takes three days."))
+        await expect(page.get_by_role("row").filter(has_text="fees.md")).to_be_visible()
+        await page.get_by_role("link", name="FAQs").click()
+        await expect(page.get_by_text("No FAQs yet")).to_be_visible()
+
+        await page.get_by_role("button", name="Add an FAQ").click()
+        await page.get_by_label("Question", exact=True).fill("When are you open?")
+        await page.get_by_label("Answer").fill("From nine to five.")
+        await page.get_by_label("Other ways to ask it").fill("What are your opening hours?\nOpening hours?")
+        await page.get_by_role("button", name="Save").click()
+        written = page.get_by_role("listitem").filter(has_text="When are you open?")
+        await expect(written).to_contain_text("From nine to five.")
+        await expect(written).to_contain_text("2 paraphrases")
+
+        await page.get_by_label("What would be served?").fill("opening hours")
+        await page.get_by_role("button", name="Try").click()
+        await expect(page.locator("#match-result")).to_contain_text("“When are you open?” matches exactly")
+        await page.get_by_label("What would be served?").fill("Do you sell bread?")
+        await page.get_by_role("button", name="Try").click()
+        await expect(page.locator("#match-result")).to_contain_text("No FAQ matches")
+
+        await page.get_by_role("button", name="Warm questions").click()
+        await page.get_by_label("Questions that many ask").fill(
+            "What does a replacement card cost?\nWho won the world cup in 1998?"
+        )
+        await page.get_by_role("button", name="Warm", exact=True).click()
+        work = page.get_by_role("list", name="Warm-ups").get_by_role("listitem").filter(has_text="2 questions")
+        await expect(work).to_contain_text("1 warmed, 1 failed")
+        await expect(work).to_contain_text("Who won the world cup in 1998?")
+        warmed = page.locator("#faq-rows").get_by_role("listitem").filter(has_text="What does a replacement card cost?")
+        await expect(warmed).to_contain_text("5 euros")
+        await expect(warmed).to_contain_text("from the documents")
+
+        await written.get_by_role("button", name="Edit When are you open?").click()
+        await page.get_by_label("Question", exact=True).fill("When is the shop open?")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("heading", name="When is the shop open?")).to_be_visible()
+        await expect(page.get_by_role("heading", name="When are you open?")).to_have_count(0)
+
+        await warmed.get_by_role("button", name="Delete").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        await expect(warmed).to_have_count(0)
+        assert stage.complaints == []
+
+
 async def test_signing_out_leads_back_to_the_gate(open_stage: OpenStage) -> None:
     """After signing out the page is gone, also when going back."""
     async with open_stage() as stage:

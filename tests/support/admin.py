@@ -7,13 +7,16 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession, CookieJar, web
 
 from bot.auth import Sessions
+from bot.faqs.desk import Faqs
+from bot.faqs.job import WARM, warm_kind
+from bot.faqs.warm import Warmer
 from bot.ingest_job import documents_kinds
 from bot.jobs import JobKind, JobRunner
 from bot.state.jobs import JobTable
@@ -24,8 +27,12 @@ from bot.uploads import Uploads
 from bot.web.admin import AdminServices
 from bot.web.app import build_app
 from bot.web.services import Rate, WebLimits
+from rag.cache.faq import FaqBook
+from rag.engine import Engine
+from rag.generate.extractive import ExtractiveAnswerer
 from rag.ingest.sandbox import ParserPool
 from rag.ports import Embedder
+from rag.retrieval.search import Search
 from rag.stores.embedded import EmbeddedStore
 from tests.support.answers import ScriptedEngine
 from tests.support.web import ADMIN, WHOLE, PassagesInMemory, Setup, services_for
@@ -126,14 +133,20 @@ async def running_desk(
         api_tokens=tuple(api_tokens),
         limits=WebLimits(guesses=Rate(per_s=0.1, burst=guesses)),
     )
-    services = services_for(setup, PassagesInMemory(), lines)
     state = await SqliteState.open(folder / "state.db")
     store = EmbeddedStore(folder / "knowledge.db")
+
+    async def collections() -> frozenset[str]:
+        return frozenset(await store.counts())
+
+    services = replace(services_for(setup, PassagesInMemory(), lines), collections=collections)
     uploads = Uploads(folder / "uploads", limit_bytes=limit_bytes)
+    book = FaqBook(store)
+    desk = Faqs(store, book, Warmer(store, Engine(Search(store, embedder), ExtractiveAnswerer()), deadline_s=30))
     async with ParserPool(processes=1) as pool:
         table = await JobTable.open(state)
         documents = documents_kinds(store, embedder, pool, uploads)
-        runner = JobRunner(table, {**documents, **(kinds or {})}, poll_s=0.05, report_s=0.02)
+        runner = JobRunner(table, {**documents, WARM: warm_kind(desk), **(kinds or {})}, poll_s=0.05, report_s=0.02)
         admin = AdminServices(
             sessions=Sessions(await SessionTable.open(state), key=ADMIN),
             jobs=table,
@@ -142,11 +155,12 @@ async def running_desk(
             store=store,
             recent=lambda: lines,
         )
-        app = web.AppRunner(build_app(services, admin), shutdown_timeout=1)
+        app = web.AppRunner(build_app(services, admin, desk), shutdown_timeout=1)
         await app.setup()
         await web.TCPSite(app, "127.0.0.1", port).start()
         host, port = app.addresses[0][:2]
         address = f"http://{host}:{port}"
+        await book.open()
         await runner.start()
         try:
             async with ClientSession(address, cookie_jar=CookieJar(unsafe=True)) as client:
@@ -154,5 +168,6 @@ async def running_desk(
         finally:
             await app.cleanup()
             await runner.stop()
+            await book.close()
             await store.close()
             await state.close()

@@ -9,7 +9,10 @@ let edited = null;
 export function start() {
   byId("match").addEventListener("submit", (event) => { event.preventDefault(); void match(); });
   byId("faq-add").addEventListener("click", () => edit(null));
-  byId("faq-warm").addEventListener("click", () => void warm());
+  byId("faq-ask").addEventListener("click", () => { byId("warm-error").textContent = ""; byId("warm").showModal(); byId("warm-questions").focus(); });
+  byId("faq-again").addEventListener("click", () => void warmAgain());
+  byId("warm-form").addEventListener("submit", (event) => { event.preventDefault(); void warmQuestions(); });
+  byId("warm").querySelector(".close").addEventListener("click", () => byId("warm").close());
   byId("faq-query").addEventListener("input", whenQuiet(render, 100));
   byId("faq-form").addEventListener("submit", (event) => { event.preventDefault(); void save(); });
   byId("faq").querySelector(".close").addEventListener("click", () => byId("faq").close());
@@ -25,14 +28,19 @@ export async function show() {
       after = page.after;
     } while (after);
     all = found;
+    const { collections } = await api("GET", "/api/v1/documents?limit=1");
+    const choice = byId("match-collection");
+    const chosen = choice.value;
+    choice.replaceChildren(el("option", { value: "" }, "on the chat page"), ...Object.keys(collections).map((name) => el("option", { value: name }, `from ${name}`)));
+    choice.value = chosen in collections ? chosen : "";
   } catch (error) {
     byId("faq-count").textContent = error.message;
-    byId("faq-warm").disabled = true;
     return;
   }
   render();
 }
 
+const isOutdated = (faq) => faq.kind === "warmed" && faq.state !== "ready";
 const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").replaceAll("đ", "d").replaceAll("Đ", "D").toLowerCase();
 
 function render() {
@@ -40,7 +48,11 @@ function render() {
   const found = all.filter((faq) => !needle || plain([faq.question, ...(faq.paraphrases ?? [])].join("\n")).includes(needle));
   byId("faq-rows").replaceChildren(...found.map(faqRow));
   byId("faq-count").textContent = needle ? `${count(found.length)} of ${plural(all.length, "FAQ")}` : plural(all.length, "FAQ");
-  byId("faq-warm").disabled = all.length === 0;
+  const outdated = all.filter(isOutdated).length;
+  const warmed = all.filter((faq) => faq.kind === "warmed").length;
+  const again = byId("faq-again");
+  again.hidden = warmed === 0;
+  again.textContent = outdated ? `Warm ${count(outdated)} outdated` : "Warm all anew";
   const empty = byId("faq-empty");
   empty.hidden = found.length > 0;
   empty.textContent = needle ? "No question contains that." : "No FAQs yet. Questions that everyone asks are answered at once when they are here.";
@@ -52,14 +64,14 @@ function faqRow(faq) {
   change.addEventListener("click", () => edit(faq));
   remove.addEventListener("click", () => void removeFaq(faq));
   const about = el("span", { className: "about" }, ...labels(faq).map(([text, mood]) => el("span", { className: `chip ${mood}` }, text)));
-  return el("li", {}, el("h2", {}, faq.question), el("span", { className: "buttons" }, change, remove), el("p", { className: "answer" }, faq.answer || "Not answered yet: warm it, and the answer is written from the documents."), about);
+  return el("li", {}, el("h2", {}, faq.question), el("span", { className: "buttons" }, change, remove), el("p", { className: "answer" }, faq.answer), about);
 }
 
 function labels(faq) {
   const found = [[faq.collection, ""]];
   if (faq.language) found.push([faq.language, ""]);
-  if (faq.kind) found.push([faq.kind, ""]);
-  if (faq.state) found.push([faq.state, faq.state === "ready" ? "good" : "warn"]);
+  found.push([faq.kind === "warmed" ? "from the documents" : "written by hand", ""]);
+  if (faq.state !== "ready") found.push([faq.state === "stale" ? "outdated: a source changed" : faq.state, "warn"]);
   if (faq.paraphrases?.length) found.push([plural(faq.paraphrases.length, "paraphrase"), ""]);
   return found;
 }
@@ -68,7 +80,12 @@ function edit(faq) {
   edited = faq;
   byId("faq-title").textContent = faq ? "Edit this FAQ" : "Add an FAQ";
   byId("faq-question").value = faq?.question ?? "";
-  byId("faq-answer").value = faq?.answer ?? "";
+  // An answer from the documents is not put into the field: saving it would make it one that nobody keeps up to date.
+  const isWarmed = faq?.kind === "warmed";
+  byId("faq-answer").value = isWarmed ? "" : faq?.answer ?? "";
+  byId("faq-answer-hint").textContent = isWarmed
+    ? "Markdown. Left empty, it is written from the documents anew; what you write here takes its place."
+    : "Markdown. Left empty, it is written from the documents, which takes as long as an answer does.";
   byId("faq-paraphrases").value = (faq?.paraphrases ?? []).join("\n");
   byId("faq-collection").value = faq?.collection ?? "public";
   byId("faq-language").value = faq?.language ?? "";
@@ -89,12 +106,11 @@ async function save() {
   const submit = byId("faq-form").querySelector("[type=submit]");
   submit.disabled = true;
   try {
-    const { id, job } = await api("POST", "/api/v1/faqs", faq);
+    const { id } = await api("POST", "/api/v1/faqs", faq);
     // Only once the new one stands: a refused change must not cost the old one.
     if (edited && edited.id !== id) await api("DELETE", `/api/v1/faqs/${encodeURIComponent(edited.id)}`);
     byId("faq").close();
     announce(`${faq.question}: saved`);
-    if (job) void watch(new WorkRow(byId("faq-work"), faq.question), job);
     await show();
   } catch (error) {
     byId("faq-error").textContent = error.message;
@@ -115,15 +131,31 @@ async function removeFaq(faq) {
   byId("faq-query").focus();
 }
 
-async function warm() {
-  const row = new WorkRow(byId("faq-work"), plural(all.length, "FAQ"));
-  row.progress(null, "waiting");
+async function warmAgain() {
+  const isAll = !all.some(isOutdated);
+  const some = plural(all.filter((faq) => faq.kind === "warmed").length, "answer");
+  if (isAll && !(await confirmed("Warm all anew?", `${some} from the documents will be written again.`, "Warm all"))) return;
+  await warm(isAll ? "All FAQs" : "Outdated FAQs", { all: isAll }).catch((error) => { byId("faq-count").textContent = error.message; });
+}
+
+async function warmQuestions() {
+  const questions = byId("warm-questions").value.split("\n").map((line) => line.trim()).filter(Boolean);
+  const body = { questions, collection: byId("warm-collection").value.trim() };
   try {
-    const { job } = await api("POST", "/api/v1/faqs/warm", { all: true });
-    await watch(row, job);
+    await warm(questions.length === 1 ? questions[0] : plural(questions.length, "question"), body, () => {
+      byId("warm").close();
+      byId("warm-questions").value = "";
+    });
   } catch (error) {
-    row.end(false, "not started", [error.message]);
+    byId("warm-error").textContent = error.message;
   }
+}
+
+/** Start a warm-up and show it until it has ended. */
+async function warm(name, body, onAccepted = () => {}) {
+  const { job } = await api("POST", "/api/v1/faqs/warm", body);
+  onAccepted();
+  void watch(new WorkRow(byId("faq-work"), name), job);
 }
 
 async function watch(row, job) {
@@ -135,16 +167,22 @@ async function watch(row, job) {
   await show();
 }
 
+const REFUSALS = {
+  stale: "One with this very question is held back, because a document that it cites changed: warm it.",
+  expired: "One with this very question is held back, because what it cites is no longer valid.",
+};
+
 async function match() {
   const place = byId("match-result");
   place.textContent = "…";
+  const where = byId("match-collection").value;
   try {
-    const { match: found, refused_by: refused } = await api("POST", "/api/v1/faqs/match", { question: byId("match-question").value.trim() });
+    const { match: found, refused_by: refused } = await api("POST", "/api/v1/faqs/match", { question: byId("match-question").value.trim(), ...(where ? { collections: [where] } : {}) });
     if (found) {
       const how = found.kind === "exact" ? "exactly" : `by similarity ${Number(found.similarity).toFixed(2)}`;
       place.replaceChildren(el("span", { className: "chip good" }, "FAQ"), ` “${found.question}” matches ${how} and is served.`);
     } else {
-      const why = refused ? ` The nearest one was refused by the ${refused} guard.` : "";
+      const why = refused ? ` ${REFUSALS[refused] ?? `The nearest one was held back (${refused}).`}` : "";
       place.replaceChildren(el("span", { className: "chip" }, "none"), ` No FAQ matches: it is answered from the documents.${why}`);
     }
   } catch (error) {
