@@ -78,7 +78,7 @@ def analyse(text: str) -> Analysed:
 
 @lru_cache(maxsize=200_000)
 def _terms(word: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    words = list(_split(word))
+    words = [part for part in _split(word) if fold(part)]  # a lone diacritic folds to nothing
     return tuple(_stem(w) for w in words), tuple(_stem(fold(w)) for w in words)
 
 

@@ -102,3 +102,7 @@ def test_function_words_are_told_from_words_that_only_look_alike_without_marks()
 def test_languages_without_a_list_have_no_function_words() -> None:
     assert function_terms("xx", is_folded=False) == frozenset()
     assert interrogative_terms("xx") == frozenset()
+
+
+def test_a_lone_diacritic_is_no_term_in_either_column() -> None:
+    assert analyse("\u0300 fee") == (("fee",), ("fee",))
