@@ -64,7 +64,7 @@ function faqRow(faq) {
   change.addEventListener("click", () => edit(faq));
   remove.addEventListener("click", () => void removeFaq(faq));
   const about = el("span", { className: "about" }, ...labels(faq).map(([text, mood]) => el("span", { className: `chip ${mood}` }, text)));
-  return el("li", {}, el("h2", {}, faq.question), el("span", { className: "buttons" }, change, remove), el("p", { className: "answer" }, faq.answer), about);
+  return el("li", {}, el("h2", {}, faq.question), el("span", { className: "buttons" }, change, remove), el("p", { className: "answer" }, faq.answer.replace(/\n{2,}/g, "\n")), about);
 }
 
 function labels(faq) {
