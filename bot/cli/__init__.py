@@ -54,9 +54,8 @@ def cli() -> None:
 def main() -> None:
     """The console script: errors are one clear line on standard error, exit code 2 (usage, settings) or 1."""
     try:
-        cli.main(prog_name="grapevine", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Not standalone, click returns the code of an `Exit` instead of raising it.
+        sys.exit(cli.main(prog_name="grapevine", standalone_mode=False))
     except click.ClickException as error:
         click.echo(f"grapevine: {error.format_message()}", err=True)
         sys.exit(USAGE if isinstance(error, click.UsageError) else FAILED)
