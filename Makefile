@@ -12,8 +12,8 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: $(VENV)/.run ## Set up, take in the sample knowledge base, start the server and print its address
-	@$(BIN)/grapevine ingest $(SAMPLE)/public --collection public
-	@$(BIN)/grapevine ingest $(SAMPLE)/staff --collection staff
+	@$(BIN)/grapevine ingest -q $(SAMPLE)/public --collection public
+	@$(BIN)/grapevine ingest -q $(SAMPLE)/staff --collection staff
 	@# Quick when nothing changed. A model that is away must not keep the server from starting.
 	@$(BIN)/grapevine faq import $(SAMPLE)/faqs.jsonl || true
 	@$(BIN)/grapevine serve
