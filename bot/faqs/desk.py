@@ -58,7 +58,7 @@ class Faqs:
             StoreError: If the store is away.
         """
         if draft.answer is None:
-            faq = await self._need_warmer().warm(draft, former=await self._find(draft.faq_id))
+            faq = await self._need_warmer().warm(draft, former=await self._store.faq(draft.faq_id))
         else:
             faq = draft.curated()
             await self._store.put_faq(faq)
@@ -95,7 +95,7 @@ class Faqs:
                 # Written as a whole, it must not bring back an answer that went stale a moment ago.
                 epoch = await self._store.epoch(frozenset({former.collection}))
                 changed = replace(former, paraphrases=draft.paraphrases, updated_at=datetime.now(UTC))
-                if (await self._find(former.id)) != former or (
+                if await self._store.faq(former.id) != former or (
                     await self._store.put_faq_if(changed, epoch=epoch, former=former) != "stored"
                 ):
                     rest.append(draft)
@@ -150,7 +150,7 @@ class Faqs:
 
     async def _warm_next(self, warmer: Warmer, waiting: Iterator[Draft], report: Report, *, keep_curated: bool) -> None:
         for draft in waiting:
-            former = await self._find(draft.faq_id)
+            former = await self._store.faq(draft.faq_id)
             if former is not None and former.kind == "curated" and keep_curated:
                 report(_outcome(draft, "failed", "it has a curated answer; remove that first"))
                 continue
@@ -162,9 +162,6 @@ class Faqs:
                 report(_outcome(draft, "failed", str(error)))
             else:
                 report(_outcome(draft, "warmed"))
-
-    async def _find(self, faq_id: str) -> Faq | None:
-        return next((faq for faq in await self._store.faqs() if faq.id == faq_id), None)
 
     def _need_warmer(self) -> Warmer:
         assert self._warmer is not None, "built without a warmer"

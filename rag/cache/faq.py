@@ -68,6 +68,10 @@ class FaqStore(Protocol):
         """Remove and return it; None if there is none."""
         ...
 
+    async def faq(self, faq_id: str) -> Faq | None:
+        """The one with this id; None if there is none."""
+        ...
+
     async def faqs(self) -> tuple[Faq, ...]:
         """All of them, in order of (collection, question)."""
         ...

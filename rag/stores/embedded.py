@@ -161,6 +161,10 @@ class EmbeddedStore:
         """Remove and return a FAQ; None if there is none."""
         return await self._write(lambda: faqs.remove(self._connection(), faq_id))
 
+    async def faq(self, faq_id: str) -> Faq | None:
+        """One FAQ; None if there is none."""
+        return await self._read(faqs.one, faq_id)
+
     async def faqs(self) -> tuple[Faq, ...]:
         """All FAQs."""
         return await self._read(faqs.everything)

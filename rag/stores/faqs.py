@@ -61,6 +61,12 @@ def remove(connection: sqlite3.Connection, faq_id: str) -> Faq | None:
     return None if row is None else _faq(row)
 
 
+def one(connection: sqlite3.Connection, faq_id: str) -> Faq | None:
+    """The one with this id; None if there is none."""
+    row = connection.execute("SELECT * FROM faqs WHERE id = ?", (faq_id,)).fetchone()
+    return None if row is None else _faq(row)
+
+
 def everything(connection: sqlite3.Connection) -> tuple[Faq, ...]:
     """All of them, in order of (collection, question)."""
     return tuple(map(_faq, connection.execute("SELECT * FROM faqs ORDER BY collection, question, id")))
