@@ -121,15 +121,43 @@ class Priority(IntEnum):
     """A chat action such as "typing": the first to be dropped."""
 
 
+Method = Literal["post", "edit", "delete", "action"]
+"""What kind of call is made; a platform may limit each of them separately."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call to a platform that somebody wants to make."""
+
+    ticket: str
+    """Who asks: one live message, or one reply. While it waits it stands in line under this name, once."""
+    chat: str
+    """Where the call goes; fairness is between chats."""
+    method: Method
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """A budget's answer."""
+
+    wait_s: float
+    """0.0: granted and spent. Otherwise ask again after so many seconds; until then the place in line is kept."""
+    level: float
+    """How many more such calls this chat could make at once."""
+    per_second: float
+    """How many such calls come back in a second, as far as this chat may count on them."""
+
+
 class Budget(Protocol):
     """How many calls a platform allows, shared by everything that spends them."""
 
-    async def take(self, chat: str, priority: Priority) -> float:
-        """Spend one call in `chat` if that is allowed now and return 0.0; otherwise the seconds until asking again."""
+    async def take(self, call: Call) -> Allowance:
+        """Spend one call if that is allowed now and nobody goes before; otherwise say when to ask again."""
         ...
 
-    async def throttled(self, chat: str, retry_after_s: float) -> None:
-        """The platform refused a call in `chat` and wants none for so long."""
+    async def throttled(self, call: Call, retry_after_s: float) -> None:
+        """The platform refused this call, which had been granted, and wants none like it for so long."""
         ...
 
 

@@ -1,8 +1,77 @@
-"""When to send the next edit: a pure function of what is known about one message and of now."""
+"""When to send the next edit: pure functions of what is known about one message and of now.
+
+The mean wait of a character for the screen is least when the calls that the platform allows are spread evenly over the
+answer, the last one falling on its end. Neither the end nor the pauses are known, so the calls of the burst are spent
+at a falling rate, half a call is kept back for the end, and a silence of the model is taken as the moment to show
+everything. docs/decisions/0110 has the figures behind the constants.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from adapters.ports import Allowance
+
+_HORIZON_CALLS = 2.0
+_HORIZON_MOST_S = 6.0
+"""Spare calls are spent as if the answer went on for so many calls' worth of time, but at most so long."""
+_KEPT = 0.5
+"""Spare calls kept back for the end of the answer."""
+_AFTER_SILENCE = 0.9
+"""Share of the usual interval that text waits for company when it comes after a silence."""
+_QUIET_S = 0.2
+_QUIET_GAPS = 8.0
+"""The model is silent when nothing came for so long, and for so many of its usual gaps between two tokens."""
+
+
+@dataclass(slots=True)
+class Rhythm:
+    """How the text of one message comes in and goes out. Moments are monotonic seconds."""
+
+    gap_s: float = 0.05
+    """Usual time between two tokens."""
+    arrived_at: float = 0.0
+    """When the latest text came."""
+    waiting_since: float | None = None
+    """When the first text came that no call has carried yet."""
+    sent_at: float | None = None
+    """When the last call was granted; None: none yet."""
+    level: float = 0.0
+    per_second: float = 1.0
+    """What the budget had left then, and how fast it refills."""
+
+    def arrived(self, now: float) -> None:
+        """More text."""
+        if self.arrived_at:
+            self.gap_s += 0.1 * (min(1.0, now - self.arrived_at) - self.gap_s)
+        self.arrived_at = now
+        if self.waiting_since is None:
+            self.waiting_since = now
+
+    def sent(self, allowance: Allowance, now: float) -> None:
+        """A call with all text so far was granted."""
+        self.waiting_since = None
+        self.sent_at, self.level, self.per_second = now, allowance.level, allowance.per_second
+
+    def preview_at(self) -> float:
+        """When the text that waits is worth a call."""
+        if self.sent_at is None or self.waiting_since is None:
+            return 0.0
+        return min(self._due_at(self.sent_at, self.waiting_since), self._quiet_at(self.sent_at))
+
+    def _due_at(self, sent_at: float, waiting_since: float) -> float:
+        spare = self.level - _KEPT
+        if spare < 0:
+            interval_s = (1 - spare) / self.per_second
+            return max(sent_at + interval_s, waiting_since + _AFTER_SILENCE / self.per_second)
+        horizon_s = min(_HORIZON_CALLS / self.per_second, _HORIZON_MOST_S)
+        interval_s = 1 / (self.per_second + spare / horizon_s)
+        due_at = waiting_since + _AFTER_SILENCE * interval_s
+        return due_at if waiting_since > sent_at + interval_s / 2 else min(due_at, sent_at + interval_s)
+
+    def _quiet_at(self, sent_at: float) -> float:
+        affordable_at = sent_at + max(0.0, 1 - self.level) / self.per_second
+        return max(self.arrived_at + max(_QUIET_S, _QUIET_GAPS * self.gap_s), sent_at + _QUIET_S, affordable_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +84,8 @@ class State:
     """The final text is known."""
     may_preview: bool
     """Unfinished text may be shown."""
+    preview_at: float
+    """No unfinished text before: the pace (`Rhythm.preview_at`)."""
     blocked_until: float
     """No call before: a flood penalty or the backoff after a failure. Binds the final text too."""
     asked_until: float
@@ -42,14 +113,12 @@ Decision = Edit | WaitUntil | Finish
 
 
 def decide(state: State, now: float) -> Decision:
-    """The next thing to do for a message that has no call in flight.
-
-    The pace is fixed by the budget, so there is nothing to weigh yet: as soon as a call is allowed and there is
-    something new, the newest text goes out.
-    """
+    """The next thing to do for a message that has no call in flight."""
     if not state.is_ended and not (state.has_news and state.may_preview):
         return WaitUntil(None)
     earliest = max(state.blocked_until, state.asked_until)
+    if not state.is_ended:
+        earliest = max(earliest, state.preview_at)
     if now < earliest:
         return WaitUntil(earliest)
     return Finish() if state.is_ended else Edit()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -26,13 +27,15 @@ from adapters.live.errors import (
     Throttled,
     Unavailable,
 )
-from adapters.live.pacer import Edit, Finish, State, WaitUntil, backoff_s, decide
+from adapters.live.pacer import Edit, Finish, Rhythm, State, WaitUntil, backoff_s, decide
 from adapters.live.surface import Renderer, S, Transport
-from adapters.ports import Budget, Delivery, Final, Priority, SourceLink
+from adapters.ports import Budget, Call, Delivery, Final, Method, Priority, SourceLink
 
 log = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+_TURNS_BEFORE_FIRST = 20
+_MOST_BEFORE_FIRST_S = 0.005
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class Publisher(Generic[S]):
         now: Monotonic seconds, in step with the event loop's clock, which all waiting uses.
         on_posted: Told after each new message how to find them all again (see `reopen`).
         on_delivered: Told once the final text is on the screen.
+        permit: Asked right before every call whether this answer is still ours; False ends it, as if it were gone.
         reopen: What `on_posted` was told last for this answer, to continue in the same messages.
         call_timeout_s: How long one call to the platform may take.
         give_up_s: How long a final text is worth delivering.
@@ -68,23 +72,27 @@ class Publisher(Generic[S]):
         now: Callable[[], float] = time.monotonic,
         on_posted: Callable[[str], Awaitable[None]] | None = None,
         on_delivered: Callable[[], Awaitable[None]] | None = None,
+        permit: Callable[[], Awaitable[bool]] | None = None,
         reopen: str | None = None,
         call_timeout_s: float = 10.0,
         give_up_s: float = 24 * 3600.0,
         spawn: Spawn = asyncio.create_task,
     ) -> None:
         self._chat = chat
+        self._ticket = secrets.token_hex(8)
         self._transport = transport
         self._budget = budget
         self._now = now
         self._on_posted = on_posted
         self._on_delivered = on_delivered
+        self._permit = permit
         self._call_timeout_s = call_timeout_s
         self._give_up_s = give_up_s
         self._spawn = spawn
         self._composer = Composer(renderer)
         self._slots: list[_Slot[S]] = [_Slot(i, None) for i in reopen.split(",")] if reopen else []
         self._arrivals = Arrivals()
+        self._rhythm = Rhythm()
         self._text = ""
         self._final: Final | None = None
         self._ended_at = 0.0
@@ -115,8 +123,10 @@ class Publisher(Generic[S]):
         """More of the answer."""
         if not text or self._gone.is_set() or self._final is not None:
             return
+        now = self._now()
         self._text += text
-        self._arrivals.arrive(len(text), self._now())
+        self._arrivals.arrive(len(text), now)
+        self._rhythm.arrived(now)
         self._has_news = True
         if self._is_idle:
             self._wake.set()
@@ -165,13 +175,15 @@ class Publisher(Generic[S]):
         return self._task
 
     async def _run(self) -> None:
+        await self._let_it_complete()
         while not self._gone.is_set() and not self._is_delivered:
             self._wake.clear()
             state = State(
                 has_news=self._has_news,
                 is_ended=self._final is not None,
-                # Each lost first post may stand on the screen for good: after two, only the final is worth the risk.
-                may_preview=bool(self._slots) or self._orphans < 2,
+                # A lost first post may stand on the screen for good: after one, only the final is worth the risk.
+                may_preview=bool(self._slots) or not self._orphans,
+                preview_at=self._rhythm.preview_at(),
                 blocked_until=self._blocked_until,
                 asked_until=self._asked_until,
             )
@@ -182,6 +194,14 @@ class Publisher(Generic[S]):
                     await self._step(self._composer.preview(self._text))
                 case Finish():
                     await self._finish_step()
+
+    async def _let_it_complete(self) -> None:
+        """Let what can run now run: an answer that is there at once goes out whole, sources included, in one post."""
+        until = self._now() + _MOST_BEFORE_FIRST_S
+        for _ in range(_TURNS_BEFORE_FIRST):
+            if self._final is not None or self._now() > until:
+                return
+            await asyncio.sleep(0)
 
     async def _wait(self, at: float | None) -> None:
         self._is_idle = at is None
@@ -218,22 +238,33 @@ class Publisher(Generic[S]):
 
     async def _attempt(self, target: Target[S] | None, index: int) -> None:
         """Bring message `index` to `target` (None: delete it), if the budget allows."""
-        priority = Priority.PREVIEW if self._slots else Priority.FIRST
-        if self._final is not None:
-            priority = Priority.FINAL
-        wait_s = await self._budget.take(self._chat, priority)
-        if wait_s > 0:
-            self._asked_until = self._now() + wait_s
+        call = self._wanted(target, index)
+        is_final = self._final is not None
+        allowance = await self._budget.take(call)
+        if allowance.wait_s > 0:
+            # The answer may have ended meanwhile: then the final text asks for itself, at once.
+            self._asked_until = self._now() + allowance.wait_s if is_final == (self._final is not None) else 0.0
             return
+        if self._permit is not None and not await self._permit():
+            self._gone.set()
+            return
+        self._rhythm.sent(allowance, self._now())
         try:
             async with asyncio.timeout(self._call_timeout_s):
                 await self._call(target, index)
         except TimeoutError:
             self._after_failure(Unavailable("no answer in time", may_have_happened=True), index)
         except PlatformError as error:
-            await self._after_error(error, target, index)
+            await self._after_error(error, call, target, index)
         else:
             await self._after_success(target, index)
+
+    def _wanted(self, target: Target[S] | None, index: int) -> Call:
+        priority = Priority.PREVIEW if self._slots else Priority.FIRST
+        if self._final is not None:
+            priority = Priority.FINAL
+        method: Method = "delete" if target is None else "edit" if index < len(self._slots) else "post"
+        return Call(ticket=self._ticket, chat=self._chat, method=method, priority=priority)
 
     async def _call(self, target: Target[S] | None, index: int) -> None:
         if target is None:
@@ -260,7 +291,7 @@ class Publisher(Generic[S]):
         if is_new and self._on_posted is not None:
             await self._on_posted(",".join(slot.message_id for slot in self._slots))
 
-    async def _after_error(self, error: PlatformError, target: Target[S] | None, index: int) -> None:
+    async def _after_error(self, error: PlatformError, call: Call, target: Target[S] | None, index: int) -> None:
         match error:
             case NotModified():
                 await self._after_success(target, index)
@@ -271,7 +302,7 @@ class Publisher(Generic[S]):
             case Throttled(retry_after_s=retry_after_s):
                 self._throttled += 1
                 self._blocked_until = self._now() + retry_after_s
-                await self._budget.throttled(self._chat, retry_after_s)
+                await self._budget.throttled(call, retry_after_s)
             case Rejected():
                 await self._after_rejection(error, target, index)
             case _:

@@ -1,10 +1,14 @@
-"""Telegram's limits, and the pace we keep below them.
+"""Telegram's limits, and the buckets we keep below them.
 
-Published as orders of magnitude only: about one message a second in a chat, 20 a minute in a group, 30 a second for the
-bot (https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this). Edits count like messages.
+Published as orders of magnitude only: about one message a second in a chat with short bursts, 20 a minute in a group,
+30 a second for the bot (https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this). Edits count
+like messages.
 """
 
 from __future__ import annotations
+
+from adapters.live.budget import Charge, Limit
+from adapters.ports import Call
 
 MAX_UTF16 = 4096
 """Text of one message, in UTF-16 code units, entities parsed (https://core.telegram.org/bots/api#sendmessage)."""
@@ -12,9 +16,19 @@ MAX_UTF16 = 4096
 MAX_ENTITIES = 100
 """Formatted ranges of one message; the server drops the rest without a word."""
 
-BOT_PER_SECOND = 25.0
+_JITTER_S = 0.25
+"""Calls may get closer to each other on their way by so much; a burst smaller by that many calls absorbs it."""
+
+PRIVATE = Limit(1.0, 3 - 1.0 * _JITTER_S)
+GROUP = Limit(15 / 60, 4.9)
+"""At most 20 in any minute, however a minute is counted: five at once and one every four seconds."""
+BOT = Limit(30.0, 30 - 30.0 * _JITTER_S)
 
 
-def interval_s(chat: str) -> float:
-    """Seconds between two calls in a chat: groups have negative ids."""
-    return 3.2 if chat.startswith("-") else 1.2
+def charges(call: Call) -> tuple[Charge, ...]:
+    """The buckets of a call: the chat's (groups have negative ids), then the bot's."""
+    limit = GROUP if call.chat.startswith("-") else PRIVATE
+    return (
+        Charge(key=f"chat:{call.chat}", limit=limit, member=call.ticket, is_shared=False),
+        Charge(key="bot", limit=BOT, member=call.chat, is_shared=True),
+    )

@@ -12,13 +12,13 @@ from aiogram import Bot, Dispatcher
 from aiogram.exceptions import AiogramError, TelegramNotFound, TelegramUnauthorizedError
 from aiogram.types import BotCommand, Message, Update
 
-from adapters.live.budget import FixedPace
+from adapters.live.budget import LocalBudget
 from adapters.live.pacer import backoff_s
 from adapters.live.publisher import Publisher
 from adapters.ports import Budget, Final, Inbound
 from adapters.telegram.handlers import Accept, Handlers, Stop
 from adapters.telegram.inbound import conversation_of, place_of
-from adapters.telegram.limits import BOT_PER_SECOND, interval_s
+from adapters.telegram.limits import charges
 from adapters.telegram.live import TelegramTransport
 from adapters.telegram.polling import Poller, TokenRefused
 from adapters.telegram.render import TelegramRenderer, TelegramScreen
@@ -36,7 +36,7 @@ class TelegramPlatform:
         bot: The client, made and closed by the caller.
         accept: Takes a question; has recorded it durably when it returns. May be called again with the same event id.
         stop: Stops the answer being written in a lane.
-        budget: What calls may be spent; None: a fixed safe pace of this process.
+        budget: What calls may be spent; None: Telegram's limits, counted in this process.
         now: Monotonic seconds.
     """
 
@@ -51,7 +51,7 @@ class TelegramPlatform:
     ) -> None:
         self._bot = bot
         self._now = now
-        self._budget = budget or FixedPace(interval_s=interval_s, per_second=BOT_PER_SECOND, now=now)
+        self._budget = budget or LocalBudget(charges, now=now)
         self._tasks: set[asyncio.Task[None]] = set()
         self._dispatcher = Dispatcher()
         self._dispatcher.include_router(Handlers(accept=accept, stop=stop, say=self._say, now=now).router())
@@ -82,9 +82,10 @@ class TelegramPlatform:
         *,
         on_posted: Callable[[str], Awaitable[None]] | None = None,
         on_delivered: Callable[[], Awaitable[None]] | None = None,
+        permit: Callable[[], Awaitable[bool]] | None = None,
     ) -> TelegramLiveMessage:
         """A message that will grow where the question was asked."""
-        return self._message(inbound, None, on_posted, on_delivered)
+        return self._message(inbound, None, on_posted, on_delivered, permit)
 
     def reopen_message(
         self,
@@ -93,9 +94,10 @@ class TelegramPlatform:
         *,
         on_posted: Callable[[str], Awaitable[None]] | None = None,
         on_delivered: Callable[[], Awaitable[None]] | None = None,
+        permit: Callable[[], Awaitable[bool]] | None = None,
     ) -> TelegramLiveMessage:
         """The message that an interrupted answer was growing in; `message_id` is what `on_posted` was told last."""
-        return self._message(inbound, message_id, on_posted, on_delivered)
+        return self._message(inbound, message_id, on_posted, on_delivered, permit)
 
     async def close(self) -> None:
         """Cut off what is still being delivered; the questions stay owed."""
@@ -110,6 +112,7 @@ class TelegramPlatform:
         reopen: str | None,
         on_posted: Callable[[str], Awaitable[None]] | None,
         on_delivered: Callable[[], Awaitable[None]] | None,
+        permit: Callable[[], Awaitable[bool]] | None,
     ) -> TelegramLiveMessage:
         chat_id, thread_id = place_of(inbound.conversation)
         reply_to = int(inbound.reply_to) if inbound.reply_to is not None else None
@@ -121,6 +124,7 @@ class TelegramPlatform:
             now=self._now,
             on_posted=on_posted,
             on_delivered=on_delivered,
+            permit=permit,
             reopen=reopen,
             spawn=self._spawn,
         )

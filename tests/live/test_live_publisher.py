@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.live.budget import FixedPace
+from adapters.live.budget import Limit, LocalBudget, per_chat
 from adapters.live.publisher import Publisher
 from adapters.ports import Delivery, Final, SourceLink
 from tests.support.clock import now, run_virtual
 from tests.support.live_platform import Fault, PlainRenderer, PlainScreen, SimulatedPlatform
 
 INTERVAL_S = 1.2
+PACE = per_chat(Limit(1 / INTERVAL_S, 1))
 Trace = list[tuple[float, str]]
 SOURCE = SourceLink(n=1, title="Claims", passage_id="p1", document="claims.md", collection="public")
 
@@ -58,7 +59,7 @@ def play(
             chat="1",
             renderer=PlainRenderer(limit),
             transport=platform,
-            budget=FixedPace(interval_s=lambda _: INTERVAL_S, now=now),
+            budget=LocalBudget(PACE, now=now),
             now=now,
             on_posted=on_posted,
             on_delivered=on_delivered,
@@ -173,7 +174,7 @@ def test_retry_after_is_ridden_out() -> None:
     story = play(steady(40), faults=[Fault(), Fault("throttled", 300.0)])
     assert story.words == story.text.split()
     assert story.delivery.throttled == 1
-    assert story.finished_at - story.started_at == pytest.approx(301.3, abs=0.2)
+    assert story.finished_at - story.started_at == pytest.approx(301.5, abs=0.6)
 
 
 def test_500s_do_not_cause_a_storm() -> None:
@@ -192,19 +193,41 @@ def test_a_lost_edit_acknowledgement_costs_nothing() -> None:
     assert story.words == story.text.split()
 
 
-def test_a_lost_first_post_is_posted_anew_and_counted() -> None:
-    """Whether it arrived cannot be known, so that one orphan preview may stay; it is reported."""
-    story = play(steady(60), faults=[Fault("lost")])
-    assert story.delivery.orphans == 1
-    assert len(story.platform.messages) == 2
-    assert story.platform.messages["2"].screen.text.split() == story.text.split()
+def test_a_lost_first_post_leaves_at_most_one_preview_behind() -> None:
+    """Whether it arrived cannot be known: nothing but the finished answer is worth another post. It is counted."""
+    story = play(steady(60), faults=[Fault("lost"), Fault("lost"), Fault()])
+    assert story.delivery.orphans == 2
+    orphan, *finished = story.platform.messages.values()
+    assert orphan.screen.text == "word0"
+    assert [shown.screen.text.split() for shown in finished] == [story.text.split()] * 2
+    assert all(len(shown.history) == 1 for shown in story.platform.messages.values())
 
 
-def test_a_second_lost_first_post_ends_the_previews() -> None:
-    """Orphans do not pile up: after two, only the final text is worth another post."""
-    story = play(steady(100), faults=[Fault("lost"), Fault("lost"), Fault()])
-    assert len(story.platform.messages) == 3
-    assert len(story.platform.messages["3"].history) == 1
+def test_an_answer_that_is_no_longer_ours_is_left_to_its_new_owner() -> None:
+    """Where the permit is refused no call is made, and the message counts as gone."""
+
+    async def main() -> tuple[SimulatedPlatform, Delivery]:
+        platform = SimulatedPlatform()
+        owners = [True, False]
+
+        async def permit() -> bool:
+            return owners.pop(0)
+
+        live = Publisher(
+            chat="1",
+            renderer=PlainRenderer(),
+            transport=platform,
+            budget=LocalBudget(PACE, now=now),
+            now=now,
+            permit=permit,
+        )
+        live.append("one ")
+        await asyncio.sleep(0.2)
+        return platform, await live.finish(Final(text="one two"))
+
+    platform, delivery = run_virtual(main())
+    assert delivery.is_gone
+    assert [shown.screen.text for shown in platform.live] == ["one"]
 
 
 def test_a_rejected_rendering_goes_out_as_plain_text_once() -> None:
@@ -248,6 +271,24 @@ def test_an_answer_that_is_there_at_once_is_one_post() -> None:
     assert story.platform.live[0].screen.footer == "1 Claims"
 
 
+def test_an_answer_whose_pieces_all_come_at_once_is_one_post() -> None:
+    """Text that is complete before the first call goes out in one post together with its sources."""
+
+    async def main() -> SimulatedPlatform:
+        platform = SimulatedPlatform()
+        budget = LocalBudget(PACE, now=now)
+        live = Publisher(chat="1", renderer=PlainRenderer(), transport=platform, budget=budget, now=now)
+        for piece in ("From the FAQ: ", "seven days ", "[1]."):
+            live.append(piece)
+            await asyncio.sleep(0)
+        await live.finish(Final(text="From the FAQ: seven days [1].", sources=(SOURCE,)))
+        return platform
+
+    platform = run_virtual(main())
+    assert len(platform.starts) == 1
+    assert platform.live[0].screen.footer == "1 Claims"
+
+
 def test_lag_is_what_characters_waited_for_the_screen() -> None:
     """One token shown after one round trip of 50 ms has a lag of 50 ms."""
     story = play([(1.0, "hello")], final=Final(text="hello"))
@@ -263,7 +304,7 @@ def test_wait_gone_returns_as_soon_as_the_reader_is_lost() -> None:
             chat="1",
             renderer=PlainRenderer(),
             transport=platform,
-            budget=FixedPace(interval_s=lambda _: INTERVAL_S, now=now),
+            budget=LocalBudget(PACE, now=now),
             now=now,
         )
         began = now()
@@ -274,20 +315,3 @@ def test_wait_gone_returns_as_soon_as_the_reader_is_lost() -> None:
         return now() - began
 
     assert run_virtual(main()) == pytest.approx(INTERVAL_S + 0.05, abs=0.02)
-
-
-def test_previews_leave_calls_of_the_bot_to_finals() -> None:
-    """When many chats stream at once, a final text still finds a call at once."""
-
-    async def main() -> tuple[float, float]:
-        from adapters.ports import Priority  # noqa: PLC0415 - next to its only use
-
-        pace = FixedPace(interval_s=lambda _: INTERVAL_S, per_second=25, now=now)
-        granted = 0
-        while await pace.take(str(granted), Priority.PREVIEW) == 0:
-            granted += 1
-        return await pace.take("a", Priority.PREVIEW), await pace.take("b", Priority.FINAL)
-
-    preview, final = run_virtual(main())
-    assert preview > 0
-    assert final == 0

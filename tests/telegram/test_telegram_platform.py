@@ -10,7 +10,7 @@ from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 
-from adapters.live.budget import FixedPace
+from adapters.live.budget import Limit, LocalBudget, per_chat
 from adapters.ports import Delivery, Final, Inbound, SourceLink, StopOutcome, StopRequest
 from adapters.telegram.platform import TelegramLiveMessage, TelegramPlatform
 from adapters.telegram.polling import TokenRefused
@@ -59,7 +59,7 @@ async def platform(
     budget = None
     if "real_pace" not in request.fixturenames:
         emu.flood.limits = Limits(private=None, group=None, bot=None)
-        budget = FixedPace(interval_s=lambda _: 0.1)
+        budget = LocalBudget(per_chat(Limit(10, 1)))
     platform = TelegramPlatform(bot, accept=process.accept, stop=process.stop, budget=budget)
     running = asyncio.create_task(platform.run())
     yield platform
