@@ -52,6 +52,8 @@ class Meters:
     reads: Buckets
     token_asks: Buckets
     token_reads: Buckets
+    local_asks: Buckets
+    local_reads: Buckets
     guesses: Failures
 
 
@@ -70,6 +72,8 @@ def new_meters(services: WebServices) -> Meters:
         reads=buckets(limits.reads),
         token_asks=buckets(limits.asks, limits.token_factor),
         token_reads=buckets(limits.reads, limits.token_factor),
+        local_asks=buckets(limits.asks, limits.local_factor),
+        local_reads=buckets(limits.reads, limits.local_factor),
         guesses=Failures(burst=limits.guesses.burst, refill_s=1 / limits.guesses.per_s, clock=services.clock),
     )
 
@@ -105,10 +109,12 @@ def charge(request: web.Request, caller: Caller, kind: Literal["asks", "reads"])
     if caller.is_admin:
         return
     meters = request.app[METERS]
-    if kind == "asks":
-        buckets = meters.token_asks if caller.is_known else meters.asks
-    else:
-        buckets = meters.token_reads if caller.is_known else meters.reads
+    asks, reads = meters.asks, meters.reads
+    if caller.is_known:
+        asks, reads = meters.token_asks, meters.token_reads
+    elif is_local(request):
+        asks, reads = meters.local_asks, meters.local_reads
+    buckets = asks if kind == "asks" else reads
     wait_s = buckets.take(caller.client)
     if wait_s:
         seconds = math.ceil(wait_s)
@@ -151,6 +157,12 @@ def client_address(request: web.Request) -> str:
     except ValueError:
         return "unknown"
     return str(ip_network(f"{address}/64", strict=False)) if address.version == 6 else str(address)
+
+
+def is_local(request: web.Request) -> bool:
+    """Whether the client is on this machine and nobody says that it speaks for another one."""
+    address = client_address(request)
+    return address != "unknown" and ip_network(address, strict=False).network_address.is_loopback
 
 
 def is_behind_proxy(request: web.Request) -> bool:

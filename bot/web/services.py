@@ -37,6 +37,9 @@ class WebLimits:
     asks: Rate = Rate(per_s=2, burst=60)
     reads: Rate = Rate(per_s=100, burst=600)
     token_factor: int = 5
+    local_factor: int = 20
+    """For callers on this very machine, whose address says nothing: programs beside the server, a proxy that does not
+    name its clients, a load test of 500 people."""
     guesses: Rate = Rate(per_s=1 / 6, burst=20)
     """How many wrong tokens may come from one address before it has to wait, even with the right one."""
     heartbeat_s: float = 15.0
