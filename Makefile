@@ -19,7 +19,7 @@ run: $(VENV)/.run ## Set up, take in the sample knowledge base, start the server
 	@$(BIN)/grapevine serve
 
 test: $(VENV)/.dev ## Run all tests (those that need a server skip where it is missing)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 quick: $(VENV)/.dev ## Run the tests that need neither servers nor patience
 	$(BIN)/pytest -m "not services and not slow"
