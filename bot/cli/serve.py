@@ -15,7 +15,7 @@ from aiohttp import web
 
 from bot.cli.common import run, settings
 from bot.settings import Settings
-from bot.telemetry.log import configure, write_turn
+from bot.telemetry.log import configure, log_loop_error, write_turn
 
 if TYPE_CHECKING:
     from bot.wiring import Application, Core
@@ -50,6 +50,7 @@ async def _serve(configured: Settings) -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log_loop_error)
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     async with open_application(configured, write_turn=write_turn) as app:
@@ -75,7 +76,8 @@ async def _serve(configured: Settings) -> None:
 
 
 async def _listen(runner: web.AppRunner, configured: Settings) -> str:
-    site = web.TCPSite(runner, configured.host, configured.port)
+    # A backlog for five hundred people who come at the same moment; the kernel may cap it (net.core.somaxconn).
+    site = web.TCPSite(runner, configured.host, configured.port, backlog=1024)
     try:
         await site.start()
     except OSError as error:
