@@ -82,6 +82,8 @@ async def _list(configured: Settings, collection: str | None) -> list[StoredDocu
 async def _remove(
     configured: Settings, ids: Sequence[str], collection: str | None
 ) -> tuple[list[tuple[str, str]], list[str]]:
+    from rag.ingest.removal import remove_document  # noqa: PLC0415 - with numpy, see `_opened`
+
     found: list[tuple[str, str]] = []
     missing: list[str] = []
     async with _opened(configured) as store:
@@ -95,7 +97,7 @@ async def _remove(
             else:
                 missing.append(document)
         for where, document in found:  # only once it is clear what is meant by all of them
-            await store.remove(where, [document])
+            await remove_document(store, where, document)
     return found, missing
 
 

@@ -1,12 +1,18 @@
-"""The log: JSON lines (or readable ones on a terminal), written off the event loop, secrets masked."""
+"""The log: JSON lines (or readable ones on a terminal), written off the event loop, secrets masked.
+
+An exception is told by type and place. Its message is not, unless it is one of ours or the system's: anybody else's
+may quote what was asked (`KeyError: 'my question'`).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import logging.handlers
 import queue
 import sys
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +21,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot.telemetry.line import TurnLine
+from rag.errors import RagError
 
 MASK = "***"
 _NOISY = (
@@ -54,6 +61,33 @@ def masking(secrets: Iterable[str]) -> Processor:
     return mask
 
 
+def placed_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A processor that turns `exc_info` into `exception`: types and places, no foreign message."""
+    given = event.pop("exc_info", None)
+    error = given[1] if isinstance(given, tuple) else sys.exc_info()[1] if given is True else given
+    if isinstance(error, BaseException):
+        event["exception"] = "\n".join(_told(error))
+    return event
+
+
+def _told(error: BaseException, *, depth: int = 0) -> Iterator[str]:
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and depth < 10:
+        yield from _told(before, depth=depth + 1)
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield f"  {frame.filename}:{frame.lineno} {frame.name}"
+    message = f": {error}" if isinstance(error, RagError | OSError) else ""
+    yield f"{type(error).__qualname__}{message}"
+    if isinstance(error, BaseExceptionGroup) and depth < 10:
+        for inner in error.exceptions:
+            yield from _told(inner, depth=depth + 1)
+
+
+def log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The event loop's exception handler: asyncio's own writes the exception's message, as part of a task's `repr`."""
+    structlog.get_logger("asyncio").error("loop_error", what=context.get("message"), exc_info=context.get("exception"))
+
+
 def configure(target: str, *, secrets: Iterable[str] = (), level: int = logging.INFO) -> Callable[[], None]:
     """Send all logging, the libraries' included, to `target`: a file, `-` (standard output) or `2` (standard error).
 
@@ -77,7 +111,7 @@ def configure(target: str, *, secrets: Iterable[str] = (), level: int = logging.
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", key="ts"),
-        structlog.processors.format_exc_info,
+        placed_exception,
         masking(secrets),
     ]
     renderer: Processor = (

@@ -22,6 +22,7 @@ from bot.web.bodies import Body, read_body
 from bot.web.errors import ApiError, json_response
 from bot.web.jobs import accepted
 from rag.ingest.discover import check_document_id
+from rag.ingest.removal import remove_document
 from rag.ports import StoredDocument
 
 _CHUNK = 256 * 1024
@@ -179,7 +180,7 @@ async def listing(request: web.Request) -> web.Response:
 
 
 async def remove(request: web.Request) -> web.Response:
-    """Remove one document with everything it left."""
+    """Remove one document with everything it left, the further parts of a long file included."""
     via = await require_admin(request)
     store = request.app[ADMIN].store
     document_id = request.match_info["id"]
@@ -191,7 +192,7 @@ async def remove(request: web.Request) -> web.Response:
         raise ApiError(
             400, "ambiguous", f"Several collections have this document; add `?collection=` ({', '.join(collections)})."
         )
-    removed = await store.remove(collections[0], [document_id]) if collections else 0
+    removed = await remove_document(store, collections[0], document_id) if collections else 0
     if not removed:
         raise ApiError(404, "unknown_document", "There is no such document.")
     await store.refresh()

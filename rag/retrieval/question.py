@@ -55,7 +55,7 @@ def ask(text: str, vector: Floats | None = None, *, languages: Mapping[Language,
     text = text[:MAX_CHARACTERS]
     analysed = analyse(text)
     marked, folded = (tuple(dict.fromkeys(terms))[:MAX_TERMS] for terms in analysed)
-    language = detect(text, default=max(languages, key=lambda name: languages[name]) if languages else "en")
+    language = detect(text, default=_commonest(languages) if languages else "en")
     column: Column = "folded" if marked == folded else "marked"
     content = _content(marked, language, is_folded=column == "folded")
     return Asked(
@@ -71,6 +71,11 @@ def ask(text: str, vector: Floats | None = None, *, languages: Mapping[Language,
         focus=_focus(marked, content, language),
         named=_named(text, marked, column),
     )
+
+
+def _commonest(languages: Mapping[Language, int]) -> Language:
+    """Ties go by name: the order of a mapping tells how its store came about."""
+    return min(languages, key=lambda name: (-languages[name], name))
 
 
 def _content(terms: tuple[str, ...], language: Language, *, is_folded: bool) -> NDArray[np.bool_]:

@@ -1,0 +1,73 @@
+"""What the log tells of a fault, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+import structlog
+
+from bot.telemetry.log import configure, log_loop_error
+from rag.errors import StoreUnavailable
+
+SECRET = "my secret question"
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Logging as pytest set it up, once the test is over."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def entries(log: Path) -> list[dict[str, str]]:
+    return [orjson.loads(line) for line in log.read_bytes().splitlines()]
+
+
+def test_an_exception_is_told_by_type_and_place(tmp_path: Path) -> None:
+    """An exception's message is not written, nor its cause's, whichever library logs it; our own errors' are"""
+    close = configure(str(tmp_path / "log"))
+    for fault in (KeyError(SECRET), ExceptionGroup(SECRET, [ValueError(SECRET)]), StoreUnavailable("the disk is full")):
+        fault.__cause__ = ValueError(SECRET)
+        try:
+            raise fault  # noqa: TRY301 - a raise is what is tested
+        except Exception:
+            structlog.get_logger("ours").exception("turn_failed")
+            logging.getLogger("theirs").exception("Error handling request")
+    close()
+    written = (tmp_path / "log").read_text()
+    assert SECRET not in written
+    assert len(entries(tmp_path / "log")) == 6
+    assert all(
+        "ValueError" in each["exception"] and "test_log.py" in each["exception"] for each in entries(tmp_path / "log")
+    )
+    assert "KeyError" in written
+    assert "StoreUnavailable: the disk is full" in written
+
+
+async def test_a_task_that_nobody_waited_for(tmp_path: Path) -> None:
+    """An exception that falls out of a task is logged by type; the loop's own report would quote it"""
+    asyncio.get_running_loop().set_exception_handler(log_loop_error)
+    close = configure(str(tmp_path / "log"))
+
+    async def fail() -> None:
+        raise KeyError(SECRET)
+
+    task = asyncio.create_task(fail())
+    await asyncio.wait({task})
+    del task
+    gc.collect()
+    close()
+    (entry,) = entries(tmp_path / "log")
+    assert (entry["event"], entry["what"]) == ("loop_error", "Task exception was never retrieved")
+    assert "KeyError" in entry["exception"]
+    assert SECRET not in str(entry)
