@@ -39,6 +39,8 @@ class Rhythm:
     level: float = 0.0
     per_second: float = 1.0
     """What the budget had left then, and how fast it refills."""
+    most: float = 0.0
+    """The most it can hold, as far as was seen."""
 
     def arrived(self, now: float) -> None:
         """More text."""
@@ -51,6 +53,7 @@ class Rhythm:
     def sent(self, allowance: Allowance, now: float) -> None:
         """A call with all text so far was granted."""
         self.waiting_since = None
+        self.most = max(self.most, allowance.level + 1)
         self.sent_at, self.level, self.per_second = now, allowance.level, allowance.per_second
 
     def preview_at(self) -> float:
@@ -60,10 +63,11 @@ class Rhythm:
         return min(self._due_at(self.sent_at, self.waiting_since), self._quiet_at(self.sent_at))
 
     def _due_at(self, sent_at: float, waiting_since: float) -> float:
-        spare = self.level - _KEPT
+        # What came back while the model was silent can be spent as well.
+        level = min(self.most, self.level + (waiting_since - sent_at) * self.per_second)
+        spare = level - _KEPT
         if spare < 0:
-            interval_s = (1 - spare) / self.per_second
-            return max(sent_at + interval_s, waiting_since + _AFTER_SILENCE / self.per_second)
+            return sent_at + (1 - spare) / self.per_second
         horizon_s = min(_HORIZON_CALLS / self.per_second, _HORIZON_MOST_S)
         interval_s = 1 / (self.per_second + spare / horizon_s)
         due_at = waiting_since + _AFTER_SILENCE * interval_s

@@ -1,4 +1,4 @@
-"""A simulated platform for live messages: messages with their history, latency, a script of faults, and its own rules.
+"""A simulated platform for live messages: messages with their history, limits, latency, faults, and rules of its own.
 
 It breaks (assertion) when a live message breaks a rule that people would see broken: two calls in flight, something
 sent that is identical to what stands there although its acknowledgement was received, an edit of a deleted message
@@ -8,11 +8,14 @@ after that was known.
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from adapters.live.errors import ChatGone, MessageGone, NotModified, PlatformError, Rejected, Throttled, Unavailable
 from adapters.live.surface import Part
+from tests.emulators.telegram.faults import Bucket
 from tests.support.clock import now
 
 FaultKind = Literal["ok", "throttled", "down", "lost", "hangs", "rejected", "deleted", "blocked"]
@@ -83,11 +86,42 @@ class Shown:
 
 
 @dataclass(slots=True)
+class FloodLimits:
+    """The server's own token buckets, shared by everything that calls it; a call too many is a 429.
+
+    `sizes` maps the kind of a bucket (`bot`, `private`, `group`, or a method: `post`, `edit`) to (per second, burst).
+    """
+
+    sizes: dict[str, tuple[float, float]]
+    refused: int = 0
+    _buckets: dict[str, Bucket] = field(default_factory=dict)
+
+    def spend(self, chat: str, method: str) -> None:
+        """One call that arrives now; raises `Throttled`, and spends nothing then."""
+        place = "group" if chat.startswith("-") else "private"
+        names = {"bot": "bot", place: f"chat:{chat}", method: method}
+        buckets = [self._bucket(names[kind], *self.sizes[kind]) for kind in names if kind in self.sizes]
+        wait_s = max((bucket.wait_s(now()) for bucket in buckets), default=0.0)
+        if wait_s > 0:
+            self.refused += 1
+            raise Throttled(math.ceil(wait_s))
+        for bucket in buckets:
+            bucket.level -= 1
+
+    def _bucket(self, name: str, rate: float, burst: float) -> Bucket:
+        return self._buckets.setdefault(name, Bucket(rate=rate, burst=burst, level=burst, at=now()))
+
+
+@dataclass(slots=True)
 class SimulatedPlatform:
-    """The transport side. Faults are used up in order; after the last one everything works."""
+    """The transport of one live message. Faults are used up in order; after the last one everything works."""
 
     faults: list[Fault] = field(default_factory=list)
     latency_s: float = 0.05
+    """Until a call arrives; where `latency` is given, it draws (there, back) for each call instead."""
+    latency: Callable[[], tuple[float, float]] | None = None
+    limits: FloodLimits | None = None
+    chat: str = "1"
     messages: dict[str, Shown] = field(default_factory=dict)
     starts: list[float] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -102,16 +136,16 @@ class SimulatedPlatform:
 
     async def post(self, screen: PlainScreen) -> str:
         message_id = str(len(self.messages) + 1)
-        await self._serve(message_id, screen)
+        await self._serve("post", message_id, screen)
         return message_id
 
     async def edit(self, message_id: str, screen: PlainScreen) -> None:
-        await self._serve(message_id, screen)
+        await self._serve("edit", message_id, screen)
 
     async def delete(self, message_id: str) -> None:
-        await self._serve(message_id, None)
+        await self._serve("delete", message_id, None)
 
-    async def _serve(self, message_id: str, screen: PlainScreen | None) -> None:
+    async def _serve(self, method: str, message_id: str, screen: PlainScreen | None) -> None:
         assert self._in_flight == 0, "two calls in flight"
         assert screen is None or screen.fits, "more than the platform takes as one message"
         assert now() >= self.quiet_until - 1e-6, "a call during a flood penalty"
@@ -119,9 +153,13 @@ class SimulatedPlatform:
         self.starts.append(now())
         self._in_flight += 1
         try:
-            await asyncio.sleep(self.latency_s)
+            there_s, back_s = self.latency() if self.latency else (self.latency_s, 0.0)
+            await asyncio.sleep(there_s)
+            if self.limits is not None:
+                self.limits.spend(self.chat, method)
             self._refuse(fault, message_id, screen)
             self._apply(message_id, screen)
+            await asyncio.sleep(back_s)
             if fault.kind == "hangs":
                 await asyncio.sleep(3600)
             if fault.kind == "lost":
