@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bot.cli.common import FAILED, json_option, log_beside_result, print_json, run, settings
 from bot.settings import Settings
+from rag.errors import InputError
 from rag.ingest import outcome as reports
 from rag.ingest.discover import check_collection
 from rag.ingest.sync import SyncPlan
@@ -48,7 +49,10 @@ def command(
     """
     if not paths and not re_embed:
         raise click.UsageError("name at least one file or folder, or --re-embed")
-    check_collection(collection)
+    try:
+        check_collection(collection)
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
     configured = settings()
     log_beside_result(configured)
     options = _Options(collection, is_sync, dry_run, max_mb * 2**20, re_embed)

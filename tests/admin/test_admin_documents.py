@@ -338,6 +338,16 @@ async def test_an_unknown_document_is_404_and_an_ambiguous_one_asks_back(desk: D
     assert (await desk.ask("DELETE", "/api/v1/documents/a.md")).status == 200
 
 
+async def test_removing_a_file_removes_its_parts(desk: Desk) -> None:
+    """A table that was cut into two documents goes as a whole; a part named itself goes alone."""
+    rows = "name,fee\n" + "".join(f"product {n},{n}\n" for n in range(2_001))
+    for removed, rest in (("fees.csv", []), ("fees.csv#rows-2001-2001", ["fees.csv"])):
+        await desk.ended((await send(desk, ("fees.csv", rows.encode()))).value["job"])
+        assert await desk.ids() == ["fees.csv", "fees.csv#rows-2001-2001"]
+        assert (await desk.ask("DELETE", f"/api/v1/documents/{quote(removed)}")).status == 200
+        assert await desk.ids() == rest
+
+
 async def test_unknown_jobs_are_404(desk: Desk) -> None:
     """A job that never was is not found."""
     assert (await desk.ask("GET", "/api/v1/jobs/none")).status == 404
