@@ -66,6 +66,7 @@ class _Rows:
     def __init__(self, view: View, asked: Asked, text: TextScores, cosines: Floats | None) -> None:
         self._view, self._asked, self._text, self._cosines = view, asked, text, cosines
         self._sentences: dict[int, float] = {}
+        self._chunks = sum(view.languages.values())  # a view may hold fewer rows than it counts over
 
     def candidates(self, rows: Ints, documents: set[int], searched: set[int], titled: dict[int, float]) -> Candidates:
         """`rows` and the best chunks of `documents`; without what they hold, which is looked up once at the end."""
@@ -83,7 +84,7 @@ class _Rows:
             text=self._text.scores[rows],
             holds=np.zeros((0, len(rows)), np.bool_),
             idf=self._text.idf,
-            is_known=self._text.idf < np.log1p((self._view.rows + 0.5) / 0.5) - 1e-3,
+            is_known=self._text.idf < np.log1p((self._chunks + 0.5) / 0.5) - 1e-3,
             documents=kept,
             is_found=np.isin(kept, np.asarray(sorted(searched), np.int32)),
             titled=titled,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 
 from rag.errors import EmbeddingError, InputError
 from rag.ports import Embedder, Retrieved, Vectors
 from rag.resilience.deadline import Deadline
-from rag.retrieval.gather import gather, search_text
-from rag.retrieval.question import MAX_CHARACTERS, Asked, ask
+from rag.retrieval.candidates import POOL
+from rag.retrieval.gather import gather
+from rag.retrieval.question import MAX_CHARACTERS, Asked
 from rag.retrieval.rank import RankedPassage, rank_documents, rank_passages, weights_for
 from rag.retrieval.relevance import floor_for, is_relevant
-from rag.retrieval.view import ChunkInfo, Knowledge, TextScores, View
+from rag.retrieval.sources import source_of
+from rag.retrieval.view import ChunkInfo, Knowledge, QueriedKnowledge, TextScores, View
 from rag.types import Mode, Passage, Timings
 
 MAX_K = 100
@@ -25,9 +26,9 @@ language."""
 class Search:
     """Finds passages. CPU work runs in threads; the question's embedding and its full-text search overlap."""
 
-    def __init__(self, knowledge: Knowledge, embedder: Embedder | None) -> None:
+    def __init__(self, knowledge: Knowledge | QueriedKnowledge, embedder: Embedder | None) -> None:
         """`embedder` None: words, titles and names alone."""
-        self._knowledge = knowledge
+        self._source = source_of(knowledge)
         self._embedder = embedder
 
     async def retrieve(
@@ -45,15 +46,15 @@ class Search:
         if not 1 <= k <= MAX_K:
             raise InputError(f"k is {k}: it must be between 1 and {MAX_K}.")
         started = time.perf_counter()
-        prepared = asyncio.create_task(asyncio.to_thread(self._prepare, text, collections))
+        opening = asyncio.create_task(self._source.open(text, collections))
         try:
             vectors, embed_ms = await self._embed(text, mode, deadline)
         except BaseException:
-            prepared.cancel()
+            opening.cancel()
             raise
-        view, asked, scores = await prepared
-        if vectors is not None:
-            asked = replace(asked, vector=vectors[0])
+        opened = await opening
+        left_s = None if deadline is None else deadline.remaining_s()
+        view, asked, scores = await opened.view(vectors, pool=max(POOL, k), seconds=left_s)
         passages, relevant = await asyncio.to_thread(self._finish, view, asked, scores, k, mode)
         total_ms = (time.perf_counter() - started) * 1000
         return Retrieved(
@@ -66,7 +67,7 @@ class Search:
 
     async def passage(self, passage_id: str, *, collections: frozenset[str]) -> Passage | None:
         """See `rag.ports.Retriever`."""
-        info = await asyncio.to_thread(self._knowledge.find, passage_id, collections)
+        info = await self._source.passage(passage_id, collections)
         return None if info is None else _shown(info, score=0.0)
 
     async def _embed(self, text: str, mode: Mode, deadline: Deadline | None) -> tuple[Vectors | None, float | None]:
@@ -80,19 +81,14 @@ class Search:
             raise EmbeddingError(f"{self._embedder.name} did not embed the question before the deadline.") from error
         return vectors, (time.perf_counter() - started) * 1000
 
-    def _prepare(self, text: str, collections: frozenset[str]) -> tuple[View, Asked, TextScores]:
-        view = self._knowledge.view(collections)
-        asked = ask(text, languages=view.languages)
-        return view, asked, search_text(view, asked)
-
     def _finish(
-        self, view: View, asked: Asked, scores: TextScores, k: int, mode: Mode
+        self, view: View, asked: Asked, scores: TextScores | None, k: int, mode: Mode
     ) -> tuple[tuple[Passage, ...], bool]:
         if view.rows == 0:
             return (), False
         understands = self._understands(view, asked)
         weights = weights_for(mode, understands=understands)
-        candidates = gather(view, asked, weights, text=scores, pool=max(50, k))
+        candidates = gather(view, asked, weights, text=scores, pool=max(POOL, k))
         ranked = rank_passages(candidates, rank_documents(candidates, weights), weights, k)
         floor = floor_for(
             None if self._embedder is None else self._embedder.name,

@@ -3,19 +3,23 @@
 A view answers as if only the permitted collections existed: document frequencies, averages and degrees are taken
 over them alone. Chunks are numbered 0..n-1 (*rows*) and documents 0..m-1 within one view; the numbers mean nothing
 outside it. A document's rows are contiguous and in order. Everything is synchronous and safe to call from a thread;
-nothing here waits for a network (a store behind one builds `Candidates` in a single query instead).
+nothing here waits for a network: a store behind one brings the rows that can matter to one question in a single query
+(`QueriedKnowledge`), and its view counts over all that is permitted all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag.types import Language
+
+if TYPE_CHECKING:  # it is made of what is defined here
+    from rag.retrieval.question import Asked
 
 Column = Literal["marked", "folded"]
 Rows = NDArray[np.int32]
@@ -97,7 +101,7 @@ class View(Protocol):
 
     @property
     def languages(self) -> Mapping[Language, int]:
-        """How many chunks in which language."""
+        """How many chunks in which language, over all that is permitted."""
         ...
 
     def cosines(self, vector: Floats) -> Floats | None:
@@ -121,14 +125,6 @@ class View(Protocol):
 
     def titled(self, keys: Sequence[str]) -> list[tuple[str, Rows]]:
         """Which of these keys documents answer to, and which documents do (numbers, ascending)."""
-        ...
-
-    def names_of(self, documents: Sequence[int]) -> list[tuple[str, ...]]:
-        """The keys that each of these documents answers to."""
-        ...
-
-    def known_names(self, keys: Sequence[str]) -> list[int]:
-        """For each key, in how many documents some sentence names it or a title answers to it."""
         ...
 
     def links_from(self, documents: Sequence[int], *, limit: int) -> list[Link]:
@@ -165,5 +161,27 @@ class Knowledge(Protocol):
         ...
 
     def find(self, passage_id: str, collections: frozenset[str]) -> ChunkInfo | None:
+        """One chunk by id; None when there is none or it is not permitted."""
+        ...
+
+
+@runtime_checkable
+class QueriedKnowledge(Protocol):
+    """A store that is asked question by question, over a network. Every method may raise a `StoreError`."""
+
+    async def languages(self, collections: frozenset[str]) -> Mapping[Language, int]:
+        """How many chunks in which language; may be a little old."""
+        ...
+
+    async def view_for(
+        self, asked: Asked, collections: frozenset[str], *, pool: int, seconds: float | None = None
+    ) -> View:
+        """What can matter to this question: the `pool` best rows of each search, titles, links of the best documents.
+
+        `seconds`: how long it may take; None: as long as the store finds right.
+        """
+        ...
+
+    async def passage(self, passage_id: str, collections: frozenset[str]) -> ChunkInfo | None:
         """One chunk by id; None when there is none or it is not permitted."""
         ...

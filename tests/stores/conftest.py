@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from rag.stores.embedded import EmbeddedStore
 from tests.stores.contract import OpenStore
+from tests.support.neo4j import EmptyNeo4j
+from tests.support.services import neo4j_server
 
 
 def noon() -> datetime:
@@ -39,3 +42,12 @@ async def store(database: Path) -> AsyncIterator[EmbeddedStore]:
     store = EmbeddedStore(database, now=noon, poll_s=0.02)
     yield store
     await store.close()
+
+
+@pytest.fixture(params=["5", "2026"])
+async def neo4j(request: pytest.FixtureRequest) -> AsyncIterator[EmptyNeo4j]:
+    """Each server of `make services` in turn, empty."""
+    async with AsyncExitStack() as stack:
+        empty = EmptyNeo4j(neo4j_server(request.param), stack)
+        await empty.empty()
+        yield empty

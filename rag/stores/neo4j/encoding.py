@@ -1,0 +1,83 @@
+"""What ranking needs of a chunk, packed: two byte arrays are read and sent ten times faster than lists of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.errors import InputError
+from rag.ports import Vectors
+from rag.records import Chunk, Terms
+from rag.stores.encoding import Hasher, hash64
+from rag.stores.vectors import MAX_DIMENSIONS, quantised
+
+Hashes = NDArray[np.uint32]
+_HEADER = np.dtype([("length", "<u4"), ("plain", "<u2"), ("folded", "<u2")])
+
+
+class ChunkTerms(NamedTuple):
+    """Terms of one chunk as hashes, ascending in no order; `folded` is None where it equals `marked`."""
+
+    length: int
+    marked: Hashes
+    marked_counts: NDArray[np.uint8]
+    folded: Hashes | None
+    folded_counts: NDArray[np.uint8] | None
+
+
+def hash32(term: str) -> int:
+    """A term's number here: a chance of 5e-5 that it is that of any of 200,000 others."""
+    return hash64(term) >> 32
+
+
+def hashes_of(terms: Sequence[str]) -> Hashes:
+    """The hashes of a few terms, in order."""
+    return np.array([hash32(term) for term in terms], dtype=np.uint32)
+
+
+def pack_terms(chunk: Chunk, hasher: Hasher) -> bytes:
+    """Header, hashes, counts."""
+    is_folded = chunk.folded is not chunk.marked and chunk.folded != chunk.marked
+    marked, counts = _hashed(chunk.marked, hasher)
+    folded, folded_counts = _hashed(chunk.folded, hasher) if is_folded else (marked[:0], counts[:0])
+    header = np.array([(chunk.length, len(marked), len(folded) if is_folded else 0)], dtype=_HEADER)
+    return b"".join(part.tobytes() for part in (header, marked, folded, counts, folded_counts))
+
+
+def unpack_terms(packed: bytes) -> ChunkTerms:
+    """The reverse."""
+    length, marked, folded = np.frombuffer(packed, _HEADER, 1)[0].item()
+    hashes = np.frombuffer(packed, "<u4", marked + folded, _HEADER.itemsize)
+    counts = np.frombuffer(packed, np.uint8, marked + folded, _HEADER.itemsize + 4 * (marked + folded))
+    if not folded:
+        return ChunkTerms(length, hashes, counts, None, None)
+    return ChunkTerms(length, hashes[:marked], counts[:marked], hashes[marked:], counts[marked:])
+
+
+def _hashed(terms: Terms, hasher: Hasher) -> tuple[Hashes, NDArray[np.uint8]]:
+    words = [word for word, _ in terms]
+    counts = np.array([min(count, 255) for _, count in terms], dtype=np.uint8)
+    return (hasher.many(words) >> np.uint64(32)).astype(np.uint32), counts
+
+
+def pack_vectors(matrix: Vectors, dimensions: int) -> bytes:
+    """Scales, then rows in eight bits: the chunk's first, then its sentences'. Raises `InputError`."""
+    if matrix.ndim != 2 or matrix.shape[1] != dimensions or not 0 < dimensions <= MAX_DIMENSIONS:
+        raise InputError(
+            f"vectors of shape {matrix.shape} do not have {dimensions} dimensions (at most {MAX_DIMENSIONS})"
+        )
+    # The server takes such vectors in silence and never finds them.
+    if not np.isfinite(matrix).all() or not np.abs(matrix[0]).any():
+        raise InputError("the embedder returned a vector that is zero or not finite; check EMBEDDING_MODEL")
+    rows, scales = quantised(matrix)
+    return scales.astype("<f4").tobytes() + rows.tobytes()
+
+
+def unpack_vectors(packed: bytes, dimensions: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(rows, scales)."""
+    count = len(packed) // (dimensions + 4)
+    scales = np.frombuffer(packed, "<f4", count)
+    return np.frombuffer(packed, np.int8, count * dimensions, 4 * count).reshape(count, dimensions), scales

@@ -1,0 +1,192 @@
+"""The one query of a question: both searches, titles, links of the best documents, and what ranking needs of all that.
+
+Its text depends on the permitted collections alone (each has indexes of its own, so that access costs no recall and a
+forbidden chunk is never even looked at), so the server plans it once. It answers with one record of lists: half the
+cost of a query is in the client, and grows with the number of records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from rag.retrieval.candidates import MAX_LINKS, SEEDS, SHARED_DEGREE
+from rag.retrieval.question import Asked
+from rag.stores.neo4j.schema import label, text_index, vector_index
+
+SEED_POOL = SEEDS + 4
+"""Documents whose links are fetched. Which of them are the seeds is known only when sentences have been compared."""
+LINKS = 12
+"""Links fetched of one of them, each way and kind."""
+TITLED_CHUNKS = 2
+"""Chunks fetched of a document that no search found: its first ones."""
+SLACK = 4
+"""Expired documents that a rare name may be held by besides; they are counted only when looked at."""
+
+_LIVE = "{0}.valid_from <= $today AND {0}.valid_until >= $today"
+
+
+@lru_cache(maxsize=256)
+def retrieval(collections: tuple[str, ...], vectors: tuple[str, ...], *, has_search_clause: bool) -> str:
+    """The text for these collections; `vectors`: those of them that have a vector index, if there is a vector."""
+    searches = "\n    UNION ALL\n".join(
+        [
+            *(_text_search(name) for name in collections),
+            *(_vector_search(name, has_search_clause=has_search_clause) for name in vectors),
+        ]
+    )
+    across = len(collections) > 1
+    return f"""{"CYPHER 25 " if has_search_clause else ""}
+MATCH (k:Collection)
+WITH collect([k.name, k.epoch, k.texts, k.vectors]) AS before
+CALL () {{
+  CALL () {{
+{searches}
+  }}
+  WITH c, max(v) AS v, max(t) AS t
+  WITH collect([c, v, t]) AS raw
+  RETURN size(raw) AS searched, size([r IN raw WHERE r[0]:Stale]) AS stale,
+    [r IN raw WHERE {_LIVE.format("(r[0])")} AND NOT r[0]:Stale] AS hits
+}}
+CALL (hits) {{
+  UNWIND hits AS h
+  WITH h[0].document AS number, max(h[1]) AS v, max(h[2]) AS t
+  WITH collect([number, v, t]) AS found, stDevP(v) AS sv, stDevP(t) AS st, min(v) AS lv, min(t) AS lt
+  UNWIND found AS f
+  WITH f[0] AS number,
+    CASE WHEN sv > 0 THEN coalesce(f[1], lv) / sv ELSE 0 END + CASE WHEN st > 0 THEN coalesce(f[2], lt) / st ELSE 0 END
+    AS base
+  ORDER BY base DESC LIMIT $seeds
+  RETURN collect(number) AS seeds
+}}
+CALL () {{
+  UNWIND $titles AS name
+  MATCH (e:Titled {{name: name}})<-[:ANSWERS]-(d:Document)
+  WHERE e.collection IN $collections AND {_LIVE.format("d")}
+  RETURN collect([name, d]) AS titled
+}}
+CALL (seeds, titled) {{
+  UNWIND seeds + [x IN titled | x[1].number] AS number
+  WITH DISTINCT number
+  MATCH (s:Document {{number: number}})
+  CALL (s) {{
+{_links(across=across)}
+  }}
+  RETURN collect([kind, s.number, c, sentences, o, others, t, degree, name]) AS links
+}}
+CALL (hits, titled, links) {{
+  WITH [h IN hits | h[0].document] AS known
+  UNWIND [x IN titled | x[1]] + [l IN links WHERE l[6] IS NOT NULL | l[6]] AS d
+  WITH DISTINCT d, known WHERE NOT d.number IN known
+  MATCH (d)-[:HAS]->(c:Chunk) WHERE c.ordinal < {TITLED_CHUNKS}
+  RETURN collect(c) AS first
+}}
+CALL (hits, links, first) {{
+  UNWIND [h IN hits | h[0]] + [l IN links | l[2]] + [l IN links WHERE l[4] IS NOT NULL | l[4]] + first AS c
+  WITH DISTINCT c
+  MATCH (d:Document)-[:HAS]->(c)
+  WITH d, collect([c.key, c.terms, c.vectors, c.text, c.passage_id, c.label, c.document]) AS chunks
+  RETURN collect([d.collection, d.number, d.id, d.source, d.title, d.url, d.names, chunks]) AS documents
+}}
+MATCH (k:Collection)
+RETURN before, collect([k.name, k.epoch]) AS after, searched, stale, size(hits) AS live, documents,
+  [x IN titled | [x[0], x[1].number]] AS titled,
+  [l IN links | [l[0], l[1], l[2].key, l[3], l[4].key, l[5], l[6].number, l[7], l[8]]] AS links"""
+
+
+def _text_search(collection: str) -> str:
+    return (
+        f"    CALL db.index.fulltext.queryNodes('{text_index(collection)}', $words, {{limit: $pool}})"
+        " YIELD node, score\n"
+        "    RETURN node AS c, null AS v, score AS t"
+    )
+
+
+def _vector_search(collection: str, *, has_search_clause: bool) -> str:
+    if has_search_clause:
+        return (
+            f"    MATCH (c:{label(collection)}) SEARCH c IN (VECTOR INDEX {vector_index(collection)} FOR $vector"
+            " LIMIT $pool) SCORE AS v\n    RETURN c, v, null AS t"
+        )
+    return (
+        f"    CALL db.index.vector.queryNodes('{vector_index(collection)}', $pool, $vector) YIELD node, score\n"
+        "    RETURN node AS c, score AS v, null AS t"
+    )
+
+
+def _links(*, across: bool) -> str:
+    """Forward, backward and shared, of the document `s`.
+
+    Entities belong to a collection each; across collections they are joined by name.
+    """
+    same = (
+        "MATCH (f:Entity {name: e.name}) WHERE f.collection IN $collections\n    WITH s, c, m, e, f"
+        if across
+        else "WITH s, c, m, e, e AS f"
+    )
+    titled = (
+        "MATCH (f:Titled {name: e.name}) WHERE f.collection IN $collections" if across else "WITH s, c, m, e, e AS f"
+    )
+    held = "" if across else "e:Titled"
+    low, high = SHARED_DEGREE
+    return f"""
+    MATCH (s)-[:HAS]->(c:Chunk)-[m:MENTIONS]->(e:Entity) {"WHERE " + held if held else ""}
+    {titled}
+    MATCH (f)<-[:ANSWERS]-(t:Document) WHERE {_LIVE.format("t")}
+    WITH c, m, e.name AS name, collect(t)[..{MAX_LINKS + 1}] AS ts
+    ORDER BY name STARTS WITH '@' DESC, size(ts), c.key LIMIT {LINKS}
+    UNWIND ts AS t
+    RETURN 'forward' AS kind, c, m.sentences AS sentences, null AS o, null AS others, t, size(ts) AS degree, name
+    LIMIT {MAX_LINKS}
+    UNION ALL
+    WITH s MATCH (s)-[:ANSWERS]->(e:Entity)
+    {"MATCH (f:Entity {name: e.name}) WHERE f.collection IN $collections" if across else "WITH s, e, e AS f"}
+    CALL (s, f) {{
+      MATCH (f)<-[m:MENTIONS]-(c:Chunk) WHERE c.document <> s.number AND {_LIVE.format("c")}
+      RETURN c, m LIMIT {LINKS}
+    }}
+    RETURN 'backward' AS kind, c, m.sentences AS sentences, null AS o, null AS others, null AS t, 0 AS degree,
+      e.name AS name LIMIT {LINKS}
+    UNION ALL
+    WITH s MATCH (s)-[:HAS]->(c:Chunk)-[m:MENTIONS]->(e:Entity)
+    WHERE {f"{low} <= e.documents" if not across else "1 <= e.documents"} AND e.documents <= {high + SLACK}
+      AND NOT e.name STARTS WITH '@'
+    {same}
+    MATCH (f)<-[n:MENTIONS]-(o:Chunk) WHERE {_LIVE.format("o")}
+    WITH c, m, e.name AS name, s, collect([o, n.sentences]) AS places, count(DISTINCT o.document) AS degree
+    WHERE {low} <= degree <= {high}
+    ORDER BY degree, c.key LIMIT {LINKS}
+    UNWIND places AS p
+    WITH c, m, name, p[0] AS o, p[1] AS others, degree, s WHERE o.document <> s.number
+    RETURN 'shared' AS kind, c, m.sentences AS sentences, o, others, null AS t, degree, name LIMIT {MAX_LINKS}"""
+
+
+def parameters(
+    asked: Asked,
+    collections: Sequence[str],
+    *,
+    titles: Sequence[str],
+    today: str,
+    pool: int,
+) -> Mapping[str, Any]:
+    """What the text leaves open."""
+    return {
+        "collections": list(collections),
+        "words": lucene(asked),
+        "vector": None if asked.vector is None else asked.vector.tolist(),
+        "pool": pool,
+        "titles": list(titles),
+        "today": today,
+        "seeds": SEED_POOL,
+    }
+
+
+def lucene(asked: Asked) -> str:
+    """The terms as a query for Lucene's parser: every one quoted, so that nothing in it is syntax."""
+    terms = [term.replace("\\", "\\\\").replace('"', '\\"') for term in asked.terms]
+    quoted = " ".join(f'"{term}"' for term in terms)
+    if not quoted:
+        return '""'
+    # Chunks whose columns are equal have only the marked one.
+    return f"marked:({quoted})" if asked.column == "marked" else f"marked:({quoted}) folded:({quoted})"

@@ -1,0 +1,234 @@
+"""Questions to the graph: the one query, asked again only where the answer could not be whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from rag.errors import EmbeddingMismatch
+from rag.retrieval.question import Asked
+from rag.retrieval.view import ChunkInfo
+from rag.stores.neo4j.connection import READ_S, Connection, ServerRefused
+from rag.stores.neo4j.encoding import hashes_of
+from rag.stores.neo4j.query import parameters, retrieval
+from rag.stores.neo4j.statistics import CollectionStatistics, Delta, Totals, delta_of, totals
+from rag.stores.neo4j.view import NOTHING, FetchedView, Found
+from rag.types import Language
+
+_TRIES = 8
+_PAUSE_S = 0.005
+"""Times the number of tries: about how long a commit takes to be applied."""
+MAX_POOL = 800
+"""Chunks searched for where most of what is found is not valid today."""
+
+_STATISTICS = """
+OPTIONAL MATCH (m:Grapevine {id: 0})
+OPTIONAL MATCH (k:Collection)
+WITH m, k, k.texts AS before
+CALL (k) {
+  MATCH (s:Statistics {collection: k.name})
+  RETURN collect([s.id, CASE WHEN s.id IN $known THEN null ELSE properties(s) END]) AS deltas
+}
+MATCH (again:Collection {name: k.name})
+RETURN m.embedder, m.dimensions, k.name, before, again.texts, k.vectors, deltas
+"""
+_PASSAGE = """
+MATCH (c:Chunk {passage_id: $passage_id})<-[:HAS]-(d:Document)
+WHERE d.collection IN $collections AND d.valid_from <= $today AND d.valid_until >= $today
+RETURN c.passage_id, d.id, d.source, d.title, d.collection, c.text, c.heading, c.page, d.url, c.language LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a process knows about the graph without asking."""
+
+    collections: Mapping[str, CollectionStatistics]
+    embedding: tuple[str, int] | None
+
+
+class Retrieval:
+    """Builds views, and keeps the statistics that they need in step with the database."""
+
+    def __init__(self, connection: Connection, today: Callable[[], date], *, has_search_clause: bool) -> None:
+        self._connection = connection
+        self._today = today
+        self._has_search_clause = has_search_clause
+        self._known: Known | None = None
+        self._refreshing = asyncio.Lock()
+        self._totals: dict[tuple[object, ...], Totals] = {}
+
+    async def view(
+        self, asked: Asked, collections: frozenset[str], *, pool: int, seconds: float = READ_S
+    ) -> FetchedView:
+        """What there is for this question. Raises `StoreUnavailable`, `EmbeddingMismatch`."""
+        asked = replace(asked, vector=_usable(asked))
+        for tries in range(1, _TRIES + 1):
+            known = self._known or await self.refresh()
+            names = tuple(sorted(collections & known.collections.keys()))
+            _check_dimensions(asked, known)
+            try:
+                found = await self._ask(asked, names, known, pool=pool, seconds=seconds)
+            except ServerRefused:
+                # An index came or went since this process last looked.
+                if tries == _TRIES:
+                    raise
+                await self.refresh()
+                continue
+            is_current = _is_current(found, known, collections)
+            if not is_current:
+                await self.refresh()
+            if tries < _TRIES and not _is_whole(found, collections):
+                await asyncio.sleep(tries * _PAUSE_S)
+                continue
+            if tries < _TRIES and not is_current and self._changed(known, names, collections):
+                continue
+            if found.live < min(pool, found.searched) // 2 and pool < MAX_POOL:
+                pool = min(MAX_POOL, pool * 4)
+                continue
+            break
+        return self._viewed(found, collections)
+
+    async def languages(self, collections: frozenset[str]) -> Mapping[Language, int]:
+        """How many chunks in which language, as last known."""
+        known = self._known or await self.refresh()
+        return self._totals_of(known, collections).languages
+
+    async def passage(self, passage_id: str, collections: frozenset[str]) -> ChunkInfo | None:
+        """One chunk by id; None when there is none, or it is not permitted or not valid today."""
+        rows = await self._connection.read(
+            _PASSAGE,
+            {"passage_id": passage_id, "collections": sorted(collections), "today": self._today().isoformat()},
+        )
+        names = (
+            "passage_id",
+            "document",
+            "source",
+            "title",
+            "collection",
+            "text",
+            "heading",
+            "page",
+            "url",
+            "language",
+        )
+        return ChunkInfo(**dict(zip(names, rows[0], strict=True))) if rows else None
+
+    async def refresh(self) -> Known:
+        """Read what other writes changed of the statistics."""
+        async with self._refreshing:
+            for _ in range(_TRIES):
+                known = self._known.collections if self._known else {}
+                ids = [name for each in known.values() for name in each.deltas]
+                rows = await self._connection.read(_STATISTICS, {"known": ids}, seconds=30.0)
+                if all(before == after for _, _, _, before, after, _, _ in rows):
+                    break
+            held = {name: delta for each in known.values() for name, delta in each.deltas.items()}
+            fresh = await asyncio.to_thread(_collections, rows, held)
+            embedding = (str(rows[0][0]), int(rows[0][1])) if rows and rows[0][0] is not None else None
+            self._totals.clear()
+            self._known = Known(collections=fresh, embedding=embedding)
+            return self._known
+
+    async def _ask(self, asked: Asked, names: tuple[str, ...], known: Known, *, pool: int, seconds: float) -> Found:
+        if not names:
+            rows = await self._connection.read(
+                "MATCH (k:Collection) RETURN collect([k.name, k.epoch, k.texts, k.vectors])", seconds=seconds
+            )
+            return NOTHING._replace(before=rows[0][0], after=rows[0][0])
+        vectors = (
+            tuple(name for name in names if known.collections[name].has_vectors) if asked.vector is not None else ()
+        )
+        sums = self._totals_of(known, frozenset(names))
+        hashes = hashes_of(asked.titles)
+        titles = [title for title, is_title in zip(asked.titles, sums.titled(hashes), strict=True) if is_title]
+        rows = await self._connection.read(
+            retrieval(names, vectors, has_search_clause=self._has_search_clause),
+            parameters(asked, names, titles=titles, today=self._today().isoformat(), pool=pool),
+            seconds=seconds,
+        )
+        return Found(*rows[0]) if rows else NOTHING
+
+    def _changed(self, before: Known, names: tuple[str, ...], collections: frozenset[str]) -> bool:
+        """Whether another query would be asked now: new collections, indexes, titles."""
+        now = self._known
+        if now is None:
+            return True
+        current = tuple(sorted(collections & now.collections.keys()))
+        return current != names or any(
+            now.collections[name].has_vectors != before.collections[name].has_vectors
+            or now.collections[name].latest != before.collections[name].latest
+            for name in names
+        )
+
+    def _viewed(self, found: Found, collections: frozenset[str]) -> FetchedView:
+        known = self._known
+        assert known is not None
+        epochs = [row[1] for row in found.before if row[0] in collections]
+        return FetchedView(
+            found,
+            self._totals_of(known, collections),
+            epoch=max(epochs, default=0),
+            dimensions=known.embedding[1] if known.embedding else None,
+        )
+
+    def _totals_of(self, known: Known, collections: frozenset[str]) -> Totals:
+        today = self._today().isoformat()
+        names = sorted(collections & known.collections.keys())
+        key = (id(known), today, *names)
+        summed = self._totals.get(key)
+        if summed is None:
+            if len(self._totals) > 100:
+                self._totals.clear()
+            summed = self._totals[key] = totals([known.collections[name] for name in names], today)
+        return summed
+
+
+def _collections(rows: Sequence[Any], held: Mapping[str, Delta]) -> dict[str, CollectionStatistics]:
+    return {
+        name: CollectionStatistics(
+            latest=texts,
+            has_vectors=vectors,
+            deltas={id_: held[id_] if values is None else delta_of(values) for id_, values in deltas},
+        )
+        for _, _, name, _, texts, vectors, deltas in rows
+        if name is not None
+    }
+
+
+def _is_current(found: Found, known: Known, collections: frozenset[str]) -> bool:
+    """Whether the statistics in hand are those that the answer was found with."""
+    there = {row[0]: row for row in found.before if row[0] in collections}
+    return there.keys() == (collections & known.collections.keys()) and all(
+        known.collections[name].latest == row[2] and known.collections[name].has_vectors == row[3]
+        for name, row in there.items()
+    )
+
+
+def _is_whole(found: Found, collections: frozenset[str]) -> bool:
+    """Whether no write came in between. Committed data shows at once, also in the middle of a query."""
+    before = {row[0]: row[1] for row in found.before if row[0] in collections}
+    return (
+        before == {row[0]: row[1] for row in found.after if row[0] in collections}
+        and not found.stale
+        and all(chunk[6] == document[1] for document in found.documents for chunk in document[7])
+    )
+
+
+def _check_dimensions(asked: Asked, known: Known) -> None:
+    if asked.vector is not None and known.embedding is not None and len(asked.vector) != known.embedding[1]:
+        raise EmbeddingMismatch(
+            f"the stored vectors come from {known.embedding[0]} ({known.embedding[1]} dimensions), the question's has "
+            f"{len(asked.vector)}. Set EMBEDDING_MODEL back, or run `grapevine ingest --re-embed`."
+        )
+
+
+def _usable(asked: Asked) -> np.ndarray | None:
+    """The vector, unless the server would refuse it."""
+    vector = asked.vector
+    return None if vector is None or not np.isfinite(vector).all() or not vector.any() else vector

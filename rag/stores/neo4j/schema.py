@@ -1,0 +1,166 @@
+"""Constraints and indexes: made where they are missing, in numbered steps; one pair of search indexes a collection.
+
+The embedding's dimensions are known when the first vectors come, so a collection's vector index is made then.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from rag.errors import InputError, StoreTooNew, StoreUnavailable
+from rag.stores.neo4j.connection import Connection, Transaction
+
+VERSION = 1
+OLDEST = (5, 26)
+
+_NAME = re.compile(r"[a-z0-9_]{1,40}")
+
+_STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE CONSTRAINT grapevine_store IF NOT EXISTS FOR (n:Grapevine) REQUIRE n.id IS UNIQUE",
+        "CREATE CONSTRAINT grapevine_collection IF NOT EXISTS FOR (n:Collection) REQUIRE n.name IS UNIQUE",
+        (
+            "CREATE CONSTRAINT grapevine_document IF NOT EXISTS FOR (n:Document)"
+            " REQUIRE (n.collection, n.source, n.id) IS UNIQUE"
+        ),
+        "CREATE CONSTRAINT grapevine_document_number IF NOT EXISTS FOR (n:Document) REQUIRE n.number IS UNIQUE",
+        "CREATE INDEX grapevine_document_id IF NOT EXISTS FOR (n:Document) ON (n.collection, n.id)",
+        "CREATE CONSTRAINT grapevine_chunk IF NOT EXISTS FOR (n:Chunk) REQUIRE n.key IS UNIQUE",
+        "CREATE INDEX grapevine_chunk_digest IF NOT EXISTS FOR (n:Chunk) ON (n.digest)",
+        "CREATE INDEX grapevine_chunk_passage IF NOT EXISTS FOR (n:Chunk) ON (n.passage_id)",
+        "CREATE INDEX grapevine_pending IF NOT EXISTS FOR (n:Pending) ON (n.key)",
+        "CREATE CONSTRAINT grapevine_entity IF NOT EXISTS FOR (n:Entity) REQUIRE (n.collection, n.name) IS UNIQUE",
+        "CREATE INDEX grapevine_entity_name IF NOT EXISTS FOR (n:Entity) ON (n.name)",
+        "CREATE INDEX grapevine_statistics IF NOT EXISTS FOR (n:Statistics) ON (n.collection)",
+        "CREATE CONSTRAINT grapevine_faq IF NOT EXISTS FOR (n:Faq) REQUIRE n.id IS UNIQUE",
+        "MERGE (m:Grapevine {id: 0}) ON CREATE SET m.version = 0, m.next = 1, m.faq_version = 0",
+    ),
+)
+"""Step n leads from version n to n + 1. Every statement may be repeated: two processes may start at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorOptions:
+    """How vectors are indexed: more connections find more of the true neighbours, and cost time on writing."""
+
+    m: int = 16
+    ef_construction: int = 200
+    """100, the server's default, finds .02 to .04 less."""
+    quantisation: str = "none"
+    """`none` or `scalar` (a quarter of the memory; costs .03 of recall on 5.26, nothing on 2026.x) or `binary`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What the server is."""
+
+    version: tuple[int, int]
+    name: str
+
+    @property
+    def has_search_clause(self) -> bool:
+        """Whether Cypher 25's `SEARCH` is there; the procedures that it replaces are to go."""
+        return self.version >= (2026, 1)
+
+    @property
+    def has_quantisation_type(self) -> bool:
+        return self.version >= (2026, 6)
+
+
+async def inspect(connection: Connection) -> Server:
+    """Ask for the version. Raises `StoreUnavailable` for a server that is too old, or none."""
+    rows = await connection.read(
+        "CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel' RETURN versions"
+    )
+    name = str(rows[0][0][0]) if rows else "?"
+    found = re.match(r"(\d+)\.(\d+)", name)
+    version = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+    if version < OLDEST:
+        raise StoreUnavailable(f"Neo4j {name} is too old: 5.26 LTS or newer is needed (NEO4J_URI).")
+    return Server(version=version, name=name)
+
+
+async def prepare(connection: Connection) -> None:
+    """Bring the database to this version. Raises `StoreTooNew`, `StoreUnavailable`."""
+    rows = await connection.read("MATCH (m:Grapevine {id: 0}) RETURN m.version")
+    version = int(rows[0][0]) if rows else 0
+    if version > VERSION:
+        raise StoreTooNew(  # noqa: S608 - a message, no query
+            f"the database in Neo4j comes from a newer version of Grapevine (its format is {version}, this version "
+            f"reads {VERSION}). Update Grapevine, or set NEO4J_DATABASE to another database."
+        )
+    for number in range(version, VERSION):
+        await connection.change_schema(*_STEPS[number])
+        await connection.change_schema(
+            f"MATCH (m:Grapevine {{id: 0}}) WHERE m.version < {number + 1} SET m.version = {number + 1}"
+        )
+
+
+def checked(collection: str) -> str:
+    """The name, fit to be part of a label and of an index's name. Raises `InputError`."""
+    if not _NAME.fullmatch(collection):
+        raise InputError(f"{collection!r} is no collection: 1 to 40 of a-z, 0-9 and _")
+    return collection
+
+
+def label(collection: str) -> str:
+    """The label of its chunks."""
+    return f"In_{checked(collection)}"
+
+
+def text_index(collection: str) -> str:
+    return f"grapevine_text_{checked(collection)}"
+
+
+def vector_index(collection: str) -> str:
+    return f"grapevine_vector_{checked(collection)}"
+
+
+async def make_text_index(connection: Connection, collection: str) -> None:
+    """The full-text index of a collection, over our own terms: Lucene only splits them at blanks."""
+    await connection.change_schema(
+        f"CREATE FULLTEXT INDEX {text_index(collection)} IF NOT EXISTS FOR (n:{label(collection)})"
+        " ON EACH [n.marked, n.folded] OPTIONS {indexConfig: {`fulltext.analyzer`: 'whitespace'}}",
+        f"CALL db.awaitIndex('{text_index(collection)}', 300)",
+    )
+
+
+async def make_vector_index(
+    connection: Connection, server: Server, collection: str, dimensions: int, options: VectorOptions
+) -> None:
+    """The vector index of a collection, ready to be asked when this returns."""
+    settings: dict[str, Any] = {
+        "vector.dimensions": dimensions,
+        "vector.similarity_function": "'cosine'",
+        "vector.hnsw.m": options.m,
+        "vector.hnsw.ef_construction": options.ef_construction,
+    }
+    # Explicit, because the default changed from scalar to binary in 2026.08.
+    if server.has_quantisation_type:
+        settings["vector.quantization.type"] = f"'{options.quantisation}'"
+    else:
+        settings["vector.quantization.enabled"] = "false" if options.quantisation == "none" else "true"
+    config = ", ".join(f"`{name}`: {value}" for name, value in settings.items())
+    await connection.change_schema(
+        f"CREATE VECTOR INDEX {vector_index(collection)} IF NOT EXISTS FOR (n:{label(collection)})"
+        f" ON (n.embedding) OPTIONS {{indexConfig: {{{config}}}}}",
+        f"CALL db.awaitIndex('{vector_index(collection)}', 600)",
+        f"MATCH (k:Collection {{name: '{collection}'}}) SET k.vectors = true",
+    )
+
+
+async def drop_vector_index(connection: Connection, collection: str) -> None:
+    """Questions are answered from words alone until it is made again."""
+    await connection.change_schema(
+        f"MATCH (k:Collection {{name: '{checked(collection)}'}}) SET k.vectors = false",
+        f"DROP INDEX {vector_index(collection)} IF EXISTS",
+    )
+
+
+async def embedding(transaction: Transaction) -> tuple[str, int] | None:
+    """Name and dimensions of the model that the vectors come from; None as long as there are none."""
+    result = await transaction.run("MATCH (m:Grapevine {id: 0}) RETURN m.embedder, m.dimensions")
+    record = await result.single()
+    return None if record is None or record[0] is None else (str(record[0]), int(record[1]))

@@ -1,0 +1,264 @@
+"""The knowledge in Neo4j: documents, chunks, names and FAQs as a graph, shared by any number of processes.
+
+`Neo4jStore` is the admin's side (`rag.ports.KnowledgeStore`), the ranking's side
+(`rag.retrieval.view.QueriedKnowledge`) and keeps the FAQs (`rag.cache.faq.FaqStore`). It connects at first use, and
+again whenever the server is back: nothing here has to be built anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+
+from neo4j import AsyncDriver
+
+from rag.cache.faq import Faq, PutOutcome
+from rag.errors import StoreError
+from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, StoredDocument, Vectors
+from rag.records import Document
+from rag.retrieval.question import Asked, ask
+from rag.retrieval.view import ChunkInfo
+from rag.stores.neo4j import faqs, reader, schema, writer
+from rag.stores.neo4j.connection import READ_S, Connection, PoolGauges, Transaction
+from rag.stores.neo4j.encoding import pack_vectors
+from rag.stores.neo4j.retrieval import Retrieval
+from rag.stores.neo4j.schema import Server, VectorOptions
+from rag.stores.neo4j.view import FetchedView
+from rag.types import Language
+
+CHUNKS_AT_ONCE = 500
+"""Chunks in one transaction of a reset; larger ones gain nothing and hold everybody up."""
+REBUILD_FROM = 5_000
+"""Vectors that came in one go; see `_index_vectors`."""
+_WARM_UPS = 30
+"""Queries at the start: the first one takes the server 1.5 to 3 s, the hundredth 12 ms."""
+
+
+def _local_now() -> datetime:
+    return datetime.now(tz=UTC).astimezone()
+
+
+class Neo4jStore:
+    """A database of a Neo4j server, 5.26 LTS or newer. The driver stays its maker's, who closes it after `close`."""
+
+    def __init__(
+        self,
+        driver: AsyncDriver,
+        *,
+        address: str,
+        database: str = "neo4j",
+        pool_size: int = 50,
+        vectors: VectorOptions | None = None,
+        now: Callable[[], datetime] = _local_now,
+    ) -> None:
+        """`address`: how messages call the server, without credentials; `now`: in the zone where documents expire."""
+        self._connection = Connection(driver, address=address, database=database, pool_size=pool_size)
+        self._options = vectors or VectorOptions()
+        self._now = now
+        self._opening = asyncio.Lock()
+        self._opened: tuple[Server, Retrieval] | None = None
+        self._indexed: set[str] = set()
+        self._attached: Counter[str] = Counter()
+
+    # What ranking asks.
+
+    async def languages(self, collections: frozenset[str]) -> Mapping[Language, int]:
+        """How many chunks in which language. Raises a `StoreError`."""
+        return await (await self._retrieval()).languages(collections)
+
+    async def view_for(
+        self, asked: Asked, collections: frozenset[str], *, pool: int, seconds: float | None = None
+    ) -> FetchedView:
+        """What there is for this question, in one round trip. Raises a `StoreError`."""
+        retrieval = await self._retrieval()
+        return await retrieval.view(asked, collections, pool=pool, seconds=READ_S if seconds is None else seconds)
+
+    async def passage(self, passage_id: str, collections: frozenset[str]) -> ChunkInfo | None:
+        """One chunk by id, if it is permitted and its document valid today. Raises a `StoreError`."""
+        return await (await self._retrieval()).passage(passage_id, collections)
+
+    @property
+    def gauges(self) -> PoolGauges:
+        """How the connections are doing."""
+        return self._connection.gauges
+
+    # What ingest and admins ask.
+
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date. Raises what is wrong."""
+        await self._retrieval()
+
+    async def load(self) -> None:
+        """Have statistics, connections and the server's compiled queries warm."""
+        retrieval = await self._retrieval()
+        known = await retrieval.refresh()
+        names = frozenset(known.collections)
+        if not names:
+            return
+        for start in range(0, _WARM_UPS, 5):
+            asked = ask(f"What is warm at the start {start}?")
+            views = [retrieval.view(asked, names, pool=50, seconds=30.0) for _ in range(5)]
+            with contextlib.suppress(StoreError):  # an index that is being made: questions will say so
+                await asyncio.gather(*views)
+
+    async def put(self, documents: Sequence[Document]) -> None:
+        """Write documents, each in place of its former version."""
+        if not documents:
+            return
+        await self.open()
+        groups: dict[str, list[Document]] = {}
+        for document in documents:
+            groups.setdefault(schema.checked(document.collection), []).append(document)
+        for collection in groups.keys() - self._indexed:
+            await schema.make_text_index(self._connection, collection)
+            self._indexed.add(collection)
+        now = self._now()
+
+        async def work(transaction: Transaction) -> int:
+            return sum([await writer.put(transaction, name, group, now) for name, group in sorted(groups.items())])
+
+        if await self._connection.write(work):
+            await self._sweep()
+
+    async def pending(self, limit: int, *, after: int = 0) -> tuple[PendingChunk, ...]:
+        """Chunks that wait for vectors."""
+        await self.open()
+        return writer.pending_chunks(await self._connection.read(reader.PENDING, {"after": after, "limit": limit}))
+
+    async def attach(self, embedder: str, dimensions: int, vectors: Sequence[tuple[int, Vectors]]) -> int:
+        """Give chunks their vectors."""
+        await self.open()
+        packed = {key: (matrix, pack_vectors(matrix, dimensions)) for key, matrix in vectors}
+        changed = await self._connection.write(lambda t: writer.attach(t, embedder, dimensions, packed))
+        self._attached.update(changed)
+        await self._index_vectors(changed.keys(), dimensions)
+        return changed.total()
+
+    async def check_embedding(self, embedder: str, dimensions: int) -> None:
+        """Raises `EmbeddingMismatch` if the vectors come from another model."""
+        await self.open()
+        writer.check_embedding(await reader.embedding(self._connection), embedder, dimensions)
+
+    async def reset_vectors(self, embedder: str, dimensions: int) -> int:
+        """Forget all vectors, for another model."""
+        await self.open()
+        for collection in await reader.counts(self._connection):
+            await schema.drop_vector_index(self._connection, collection)
+        while await self._connection.write(lambda t: writer.forget_vectors(t, embedder, dimensions, CHUNKS_AT_ONCE)):
+            pass
+        return sum(each.pending for each in (await self.counts()).values())
+
+    async def remove(self, collection: str, ids: Sequence[str], *, source: str | None = None) -> int:
+        """Remove documents with everything they left."""
+        await self.open()
+        return await self._connection.write(lambda t: writer.remove(t, collection, ids, source))
+
+    async def ingested(self, collection: str, source: str) -> Mapping[str, Ingested]:
+        """By document id, everything from this source."""
+        await self.open()
+        return await reader.ingested(self._connection, collection, source)
+
+    async def documents(
+        self, collections: frozenset[str], *, after: str | None = None, limit: int = 100, source: str | None = None
+    ) -> DocumentPage:
+        """A page of documents."""
+        await self.open()
+        return await reader.documents(self._connection, collections, after=after, limit=limit, source=source)
+
+    async def document(self, collection: str, id: str, *, source: str | None = None) -> StoredDocument | None:  # noqa: A002 - the port's word
+        """One document."""
+        await self.open()
+        return await reader.document(self._connection, collection, id, source)
+
+    async def counts(self) -> Mapping[str, CollectionCounts]:
+        """By collection that holds documents."""
+        await self.open()
+        return await reader.counts(self._connection)
+
+    async def epoch(self, collections: frozenset[str]) -> int:
+        """The number of the last change to one of these collections."""
+        await self.open()
+        return await reader.epoch(self._connection, collections)
+
+    async def refresh(self) -> None:
+        """Nothing to do: every question asks the server."""
+
+    async def close(self) -> None:
+        """Later calls raise `StoreUnavailable`."""
+        self._connection.close()
+
+    # FAQs.
+
+    async def put_faq(self, faq: Faq) -> None:
+        """Add a FAQ, or replace the one with its id."""
+        await self.open()
+        await self._connection.write(lambda t: faqs.put(t, faq))
+
+    async def put_faq_if(self, faq: Faq, *, epoch: int, former: Faq | None) -> PutOutcome:
+        """The same, if neither the collection's documents nor the FAQ changed meanwhile."""
+        await self.open()
+        return await self._connection.write(lambda t: faqs.put_if(t, faq, epoch, former))
+
+    async def remove_faq(self, faq_id: str) -> Faq | None:
+        """Remove and return a FAQ; None if there is none."""
+        await self.open()
+        return await self._connection.write(lambda t: faqs.remove(t, faq_id))
+
+    async def faqs(self) -> tuple[Faq, ...]:
+        """All FAQs."""
+        await self.open()
+        return faqs.all_of(await self._connection.read(faqs.EVERYTHING))
+
+    async def faq_version(self) -> int:
+        """Grows with every change to any FAQ."""
+        await self.open()
+        rows = await self._connection.read(faqs.VERSION)
+        return int(rows[0][0]) if rows else 0
+
+    async def _retrieval(self) -> Retrieval:
+        return (await self._ready())[1]
+
+    async def _ready(self) -> tuple[Server, Retrieval]:
+        if self._opened is None:
+            async with self._opening:
+                if self._opened is None:
+                    server = await schema.inspect(self._connection)
+                    await schema.prepare(self._connection)
+                    if await self._connection.read(writer.STALE):  # another process was killed before its last step
+                        await self._sweep()
+                    self._opened = (
+                        server,
+                        Retrieval(self._connection, self._today, has_search_clause=server.has_search_clause),
+                    )
+        return self._opened
+
+    async def _sweep(self) -> None:
+        while await self._connection.write(writer.sweep):
+            pass
+
+    async def _index_vectors(self, collections: Iterable[str], dimensions: int) -> None:
+        """Make the index of a collection that just got its first vectors, or its latest thousands.
+
+        An index that grew by single commits is many small ones inside: it took 22 ms a question on 5.26 instead of
+        3.3, until it was made anew (50,000 chunks). Questions are answered from words alone for these seconds.
+        """
+        for name in collections:
+            rows = await self._connection.read(
+                "MATCH (k:Collection {name: $name}) RETURN k.vectors, k.pending", {"name": name}
+            )
+            if not rows:
+                continue
+            is_made, pending = rows[0]
+            if is_made and not (pending == 0 and self._attached[name] >= REBUILD_FROM):
+                continue
+            server, _ = await self._ready()
+            if is_made:
+                await schema.drop_vector_index(self._connection, name)
+            await schema.make_vector_index(self._connection, server, name, dimensions, self._options)
+            self._attached[name] = 0
+
+    def _today(self) -> date:
+        return self._now().date()

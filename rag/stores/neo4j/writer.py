@@ -1,0 +1,465 @@
+"""Every change to the graph, as functions of one transaction: batched `UNWIND`s, whole or not at all.
+
+Writers take turns (`begin`): large batches one after the other are as fast as several at once, and never deadlock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import orjson
+
+from rag.errors import EmbeddingMismatch, InputError
+from rag.ports import PendingChunk, Vectors
+from rag.records import Chunk, Document
+from rag.stores.encoding import Hasher
+from rag.stores.neo4j import faqs
+from rag.stores.neo4j.connection import Row, Transaction
+from rag.stores.neo4j.encoding import hashes_of, pack_terms, unpack_terms
+from rag.stores.neo4j.schema import embedding, label
+from rag.stores.neo4j.statistics import ALWAYS_FROM, ALWAYS_UNTIL, MERGE_FROM, Span, Tally, delta_of, merged
+from rag.stores.writer import passage_id
+
+_LONGEST_NAME = 600
+_VECTORS_AT_ONCE = 20
+"""Packing 384 floats takes the driver about a millisecond, during which nothing else runs."""
+
+_OLD = """
+UNWIND $identities AS i
+MATCH (d:Document {collection: $collection, source: i[0], id: i[1]})
+OPTIONAL MATCH (d)-[:HAS]->(c:Chunk) WHERE NOT c:Stale
+RETURN d.number, d.id, d.valid_from, d.valid_until, d.names, c.key, c.terms, c.language, c:Pending
+"""
+_FIND = """
+UNWIND $ids AS id
+MATCH (d:Document {collection: $collection, id: id}) WHERE $source IS NULL OR d.source = $source
+RETURN d.source, d.id
+"""
+_PUT_DOCUMENTS = """
+UNWIND $documents AS row
+MERGE (d:Document {collection: row.collection, source: row.source, id: row.id})
+SET d = row
+"""
+_PUT_CHUNKS = """
+UNWIND $chunks AS row
+MATCH (d:Document {{number: row.document}})
+CREATE (d)-[:HAS]->(c:Chunk:Pending:{label})
+SET c = row
+"""
+_PUT_NEXT = """
+UNWIND $numbers AS number
+MATCH (d:Document {number: number})-[:HAS]->(c:Chunk {document: number})
+WITH d, c ORDER BY c.key
+WITH d, collect(c) AS chunks
+UNWIND range(0, size(chunks) - 2) AS i
+WITH chunks[i] AS a, chunks[i + 1] AS b
+CREATE (a)-[:NEXT]->(b)
+"""
+_PUT_MENTIONS = """
+UNWIND $names AS row
+MERGE (e:Entity {collection: $collection, name: row[0]}) ON CREATE SET e.documents = 0, e.titles = 0
+SET e.documents = e.documents + row[1]
+WITH e, row UNWIND row[2] AS at
+MATCH (c:Chunk {key: at[0]})
+CREATE (c)-[:MENTIONS {sentences: at[1]}]->(e)
+"""
+_PUT_ANSWERS = """
+UNWIND $names AS row
+MERGE (e:Entity {collection: $collection, name: row[0]}) ON CREATE SET e.documents = 0, e.titles = 0
+SET e.titles = e.titles + size(row[1]), e:Titled
+WITH e, row UNWIND row[1] AS number
+MATCH (d:Document {number: number})
+CREATE (d)-[:ANSWERS]->(e)
+"""
+_KEEP_VECTORS = """
+UNWIND $digests AS row
+MATCH (old:Chunk {digest: row[0]}) WHERE old.collection = $collection AND old.embedding IS NOT NULL
+WITH row, head(collect(old)) AS old
+UNWIND row[1] AS key
+MATCH (c:Chunk {key: key})
+SET c.embedding = old.embedding, c.vectors = old.vectors
+REMOVE c:Pending
+RETURN count(c)
+"""
+# A query may run while a commit is being applied: the nodes change first, then the indexes. What an index finds then is
+# stale, and seen to be; were it gone already, the document would seem to hold nothing.
+_RETIRE = """
+UNWIND $keys AS key
+MATCH (c:Chunk {{key: key}})
+REMOVE c:{label} REMOVE c:Pending SET c:Stale
+"""
+STALE = "MATCH (c:Stale) RETURN c.key LIMIT 1000"
+# Counts are taken back document by document, as they were added.
+_DROP_CHUNKS = """
+UNWIND $keys AS key
+MATCH (c:Chunk {key: key})
+OPTIONAL MATCH (c)-[:MENTIONS]->(e:Entity)
+WITH c, collect(e) AS es
+WITH c.document AS document, collect(c) AS chunks, collect(es) AS nested
+CALL (nested) {
+  UNWIND nested AS es UNWIND es AS e
+  WITH DISTINCT e
+  SET e.documents = e.documents - 1
+  RETURN collect(e) AS touched
+}
+FOREACH (c IN chunks | DETACH DELETE c)
+WITH touched UNWIND touched AS e
+WITH DISTINCT e WHERE NOT EXISTS { (e)--() }
+DELETE e
+"""
+_DROP_ANSWERS = """
+UNWIND $numbers AS number
+MATCH (d:Document {number: number})-[a:ANSWERS]->(e:Entity)
+SET e.titles = e.titles - 1
+DELETE a
+WITH DISTINCT e WHERE e.titles <= 0
+REMOVE e:Titled
+WITH e WHERE NOT EXISTS { (e)--() }
+DELETE e
+"""
+_ATTACH = """
+UNWIND $rows AS row
+MATCH (c:Chunk {key: row[0]})
+SET c.embedding = row[1], c.vectors = row[2]
+REMOVE c:Pending
+"""
+_WAITING = """
+UNWIND $keys AS key
+MATCH (k:Chunk {key: key})
+MATCH (c:Pending {digest: k.digest})
+RETURN c.key, key, size(c.spans) / 2, c.collection
+"""
+_COUNT = """
+MERGE (k:Collection {name: $collection})
+ON CREATE SET k.documents = 0, k.chunks = 0, k.pending = 0, k.texts = 0, k.vectors = false
+SET k.epoch = $epoch, k.documents = k.documents + $documents, k.chunks = k.chunks + $chunks,
+    k.pending = k.pending + $pending
+"""
+
+
+async def begin(transaction: Transaction, count: int = 0) -> int:
+    """Wait until no other writer is at work; the first of `count` + 1 fresh numbers, the last being the epoch."""
+    # Writing first takes the lock before the number is read.
+    result = await transaction.run(
+        "MATCH (m:Grapevine {id: 0}) SET m.writer = true WITH m SET m.next = m.next + $count RETURN m.next - $count",
+        count=count + 1,
+    )
+    record = await result.single(strict=True)
+    return int(record[0])
+
+
+async def put(transaction: Transaction, collection: str, documents: Sequence[Document], now: datetime) -> int:
+    """Write documents of one collection, each in place of its former version; vectors of unchanged chunks stay.
+
+    Returns how many chunks are stale now, for `sweep`.
+    """
+    documents = list({(document.source, document.id): document for document in documents}.values())
+    total = sum(len(document.chunks) for document in documents)
+    first = await begin(transaction, len(documents) + total)
+    tally, prepared = Tally(), _Prepared(documents, first, now)
+    former = _Former(await _rows(transaction, _OLD, collection=collection, identities=prepared.identities))
+    former.take_off(tally)
+    prepared.add_to(tally)
+    await _run(transaction, _DROP_ANSWERS, numbers=former.numbers)
+    await _run(transaction, _PUT_DOCUMENTS, documents=prepared.documents)
+    await _run(transaction, _PUT_CHUNKS.format(label=label(collection)), chunks=prepared.chunks)
+    await _run(transaction, _PUT_NEXT, numbers=[row["number"] for row in prepared.documents if row["chunks"] > 1])
+    await _run(transaction, _PUT_MENTIONS, collection=collection, names=prepared.mentions)
+    await _run(transaction, _PUT_ANSWERS, collection=collection, names=prepared.answers)
+    kept = await _rows(transaction, _KEEP_VECTORS, collection=collection, digests=prepared.digests)
+    await _run(transaction, _RETIRE.format(label=label(collection)), keys=former.keys)
+    await faqs.outdate(transaction, collection, former.ids)
+    await _count(
+        transaction,
+        collection,
+        epoch=first + len(documents) + total,
+        documents=len(documents) - len(former.numbers),
+        chunks=total - len(former.keys),
+        pending=total - sum(row[0] for row in kept) - former.pending,
+    )
+    await _keep_statistics(transaction, collection, tally, epoch=first + len(documents) + total)
+    return len(former.keys)
+
+
+async def sweep(transaction: Transaction) -> int:
+    """Delete stale chunks, a thousand at a time; how many there were."""
+    await begin(transaction)
+    keys = [row[0] for row in await _rows(transaction, STALE)]
+    await _run(transaction, _DROP_CHUNKS, keys=keys)
+    return len(keys)
+
+
+async def remove(transaction: Transaction, collection: str, ids: Sequence[str], source: str | None) -> int:
+    """Remove documents with everything that hangs on them; how many there were."""
+    found = await _rows(transaction, _FIND, collection=collection, ids=list(dict.fromkeys(ids)), source=source)
+    if not found:
+        return 0
+    epoch = await begin(transaction)
+    former = _Former(await _rows(transaction, _OLD, collection=collection, identities=found))
+    tally = Tally()
+    former.take_off(tally)
+    await _run(transaction, _DROP_ANSWERS, numbers=former.numbers)
+    await _run(transaction, _DROP_CHUNKS, keys=former.keys)
+    await _run(
+        transaction, "UNWIND $numbers AS n MATCH (d:Document {number: n}) DETACH DELETE d", numbers=former.numbers
+    )
+    await faqs.outdate(transaction, collection, former.ids)
+    await _count(
+        transaction,
+        collection,
+        epoch=epoch,
+        documents=-len(former.numbers),
+        chunks=-len(former.keys),
+        pending=-former.pending,
+    )
+    await _keep_statistics(transaction, collection, tally, epoch=epoch)
+    return len(former.numbers)
+
+
+async def attach(
+    transaction: Transaction, name: str, dimensions: int, vectors: Mapping[int, tuple[Vectors, bytes]]
+) -> Counter[str]:
+    """Give chunks their vectors (and all that wait for the same ones); how many got some, by collection."""
+    epoch = await begin(transaction)
+    check_embedding(await embedding(transaction), name, dimensions)
+    waiting = await _rows(transaction, _WAITING, keys=list(vectors))
+    rows = []
+    for chunk, key, sentences, _ in waiting:
+        matrix, packed = vectors[key]
+        if len(matrix) != sentences + 1:
+            raise InputError(f"chunk {key} has {sentences} sentences, but {len(matrix) - 1} vectors came")
+        rows.append([chunk, matrix[0].tolist(), packed])
+    for start in range(0, len(rows), _VECTORS_AT_ONCE):
+        await _run(transaction, _ATTACH, rows=rows[start : start + _VECTORS_AT_ONCE])
+    if rows:
+        await _run(
+            transaction,
+            "MATCH (m:Grapevine {id: 0}) SET m.embedder = $name, m.dimensions = $dimensions",
+            name=name,
+            dimensions=dimensions,
+        )
+    changed = Counter(str(row[3]) for row in waiting)
+    for collection, count in changed.items():
+        await _count(transaction, collection, epoch=epoch, pending=-count)
+    return changed
+
+
+async def forget_vectors(transaction: Transaction, name: str, dimensions: int, batch: int) -> int:
+    """Take the vectors off up to `batch` chunks and name the new model; how many chunks had some."""
+    epoch = await begin(transaction)
+    await _run(
+        transaction,
+        "MATCH (m:Grapevine {id: 0}) SET m.embedder = $name, m.dimensions = $dimensions",
+        name=name,
+        dimensions=dimensions,
+    )
+    changed = await _rows(
+        transaction,
+        "MATCH (c:Chunk) WHERE NOT c:Pending AND NOT c:Stale WITH c LIMIT $batch"
+        " REMOVE c.embedding, c.vectors SET c:Pending RETURN c.collection, count(*)",
+        batch=batch,
+    )
+    for collection, count in changed:
+        await _count(transaction, collection, epoch=epoch, pending=count)
+    return sum(count for _, count in changed)
+
+
+def check_embedding(known: tuple[str, int] | None, name: str, dimensions: int) -> None:
+    """Raises `EmbeddingMismatch` unless there are no vectors yet, or this model's."""
+    if known is not None and known != (name, dimensions):
+        raise EmbeddingMismatch(
+            f"the stored vectors come from {known[0]} ({known[1]} dimensions), not from {name} ({dimensions}). "
+            f"Set EMBEDDING_MODEL back, or run `grapevine ingest --re-embed` to compute them anew."
+        )
+
+
+def pending_chunks(rows: Sequence[Row]) -> tuple[PendingChunk, ...]:
+    """Of rows (key, digest, head, whole, text, spans): what to embed; equal digests only once."""
+    found: dict[str, PendingChunk] = {}
+    for key, digest, head, whole, text, spans in rows:
+        sentences = [text[start:end] for start, end in zip(spans[::2], spans[1::2], strict=True)]
+        found.setdefault(digest, PendingChunk(key=key, texts=(whole or head + text, *sentences)))
+    return tuple(found.values())
+
+
+class _Prepared:
+    """The rows of new documents; document i has the number `first` + i, the chunks' keys follow."""
+
+    def __init__(self, documents: Sequence[Document], first: int, now: datetime) -> None:
+        self.identities = [[document.source, document.id] for document in documents]
+        self.documents: list[dict[str, Any]] = []
+        self.chunks: list[dict[str, Any]] = []
+        self._spans: list[Span] = []
+        self._names = [document.names for document in documents]
+        mentions: dict[str, list[list[Any]]] = {}
+        in_documents: Counter[str] = Counter()
+        answers: dict[str, list[int]] = {}
+        hasher, key = Hasher(), first + len(documents)
+        for number, document in enumerate(documents, first):
+            span = (_iso(document.valid_from, ALWAYS_FROM), _iso(document.valid_until, ALWAYS_UNTIL))
+            self._spans.append(span)
+            self.documents.append(_document_row(document, number, span, now))
+            for name in dict.fromkeys(filter(_is_indexable, document.names)):
+                answers.setdefault(name, []).append(number)
+            held: set[str] = set()
+            seen: Counter[str] = Counter()
+            for chunk in document.chunks:
+                row = _chunk_row(document, chunk, seen[chunk.text], hasher)
+                self.chunks.append(
+                    row | {"key": key, "document": number, "valid_from": span[0], "valid_until": span[1]}
+                )
+                seen[chunk.text] += 1
+                for name, sentences in _named(chunk).items():
+                    held.add(name)
+                    mentions.setdefault(name, []).append([key, sentences])
+                key += 1
+            in_documents.update(held)
+        # In order of name, so that whoever writes meets the locks in the same order.
+        self.mentions = [[name, in_documents[name], mentions[name]] for name in sorted(mentions)]
+        self.answers = [[name, answers[name]] for name in sorted(answers)]
+
+    @property
+    def digests(self) -> list[list[Any]]:
+        by_digest: dict[str, list[int]] = {}
+        for row in self.chunks:
+            by_digest.setdefault(row["digest"], []).append(row["key"])
+        return [[digest, keys] for digest, keys in by_digest.items()]
+
+    def add_to(self, tally: Tally) -> None:
+        for span, names in zip(self._spans, self._names, strict=True):
+            tally.titles(span, hashes_of(names), 1)
+        for row in self.chunks:
+            tally.chunk((row["valid_from"], row["valid_until"]), unpack_terms(row["terms"]), row["language"], 1)
+
+
+class _Former:
+    """What a write replaces or removes, from the rows of `_OLD`."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._documents = {row[0]: row for row in rows}
+        self._chunks = [row for row in rows if row[5] is not None]
+        self.numbers = list(self._documents)
+        self.ids = sorted({row[1] for row in rows})
+        self.keys = [row[5] for row in self._chunks]
+        self.pending = sum(row[8] for row in self._chunks)
+
+    def take_off(self, tally: Tally) -> None:
+        for row in self._documents.values():
+            tally.titles((row[2], row[3]), hashes_of(row[4]), -1)
+        for row in self._chunks:
+            tally.chunk((row[2], row[3]), unpack_terms(row[6]), row[7], -1)
+
+
+def _document_row(document: Document, number: int, span: Span, now: datetime) -> dict[str, Any]:
+    return {
+        "collection": document.collection,
+        "source": document.source,
+        "id": document.id,
+        "number": number,
+        "file": document.file,
+        "title": document.title,
+        "url": document.url,
+        "language": document.language,
+        "valid_from": span[0],
+        "valid_until": span[1],
+        "content_hash": document.content_hash,
+        "size": document.size,
+        "chunks": len(document.chunks),
+        "names": list(dict.fromkeys(document.names)),
+        "title_terms": list(document.title_terms),
+        "updated_at": now.isoformat(timespec="seconds"),
+    }
+
+
+def _chunk_row(document: Document, chunk: Chunk, nth: int, hasher: Hasher) -> dict[str, Any]:
+    is_folded = chunk.folded is not chunk.marked and chunk.folded != chunk.marked
+    has_head = chunk.embedding_text.endswith(chunk.text)
+    return {
+        "collection": document.collection,
+        "ordinal": chunk.ordinal,
+        "passage_id": passage_id(document, chunk, nth),
+        "text": chunk.text,
+        "heading": chunk.heading,
+        "page": chunk.page,
+        "language": chunk.language,
+        "digest": chunk.digest,
+        "embedding_head": chunk.embedding_text[: len(chunk.embedding_text) - len(chunk.text)] if has_head else None,
+        "embedding_text": None if has_head else chunk.embedding_text,
+        "marked": _repeated(chunk.marked),
+        "folded": _repeated(chunk.folded) if is_folded else None,
+        "terms": pack_terms(chunk, hasher),
+        "spans": [at for sentence in chunk.sentences for at in (sentence.start, sentence.end)],
+        "label": orjson.dumps([chunk.heading, chunk.page, chunk.language]).decode(),
+    }
+
+
+def _repeated(terms: Iterable[tuple[str, int]]) -> str:
+    return " ".join(" ".join([term] * count) for term, count in terms)
+
+
+def _named(chunk: Chunk) -> dict[str, list[int]]:
+    named: dict[str, list[int]] = {}
+    for at, sentence in enumerate(chunk.sentences):
+        for name in filter(_is_indexable, sentence.names):
+            named.setdefault(name, []).append(at)
+    return named
+
+
+def _is_indexable(name: str) -> bool:
+    """Keys of an index may be 8 kB long; no name is."""
+    return len(name) <= _LONGEST_NAME
+
+
+def _iso(day: date | None, otherwise: str) -> str:
+    return day.isoformat() if day else otherwise
+
+
+async def _keep_statistics(transaction: Transaction, collection: str, tally: Tally, *, epoch: int) -> None:
+    deltas = tally.deltas()
+    rows = await _rows(
+        transaction, "MATCH (s:Statistics {collection: $collection}) RETURN count(s)", collection=collection
+    )
+    if rows[0][0] >= MERGE_FROM:
+        known = await _rows(
+            transaction,
+            "MATCH (s:Statistics {collection: $collection}) WITH s, properties(s) AS values DELETE s RETURN values",
+            collection=collection,
+        )
+        deltas = merged([*(delta_of(row[0]) for row in known), *deltas])
+    await _run(
+        transaction,
+        "MATCH (k:Collection {name: $collection}) SET k.texts = $epoch"
+        " WITH k UNWIND $deltas AS row CREATE (s:Statistics) SET s = row",
+        collection=collection,
+        epoch=epoch,
+        deltas=[
+            delta.properties() | {"id": f"{epoch}/{at}", "collection": collection} for at, delta in enumerate(deltas)
+        ],
+    )
+
+
+async def _count(
+    transaction: Transaction, collection: str, *, epoch: int, documents: int = 0, chunks: int = 0, pending: int = 0
+) -> None:
+    await _run(
+        transaction,
+        _COUNT,
+        collection=collection,
+        epoch=epoch,
+        documents=documents,
+        chunks=chunks,
+        pending=pending,
+    )
+
+
+async def _rows(transaction: Transaction, query: str, **parameters: Any) -> list[Row]:
+    result = await transaction.run(query, parameters)
+    return [list(record.values()) async for record in result]
+
+
+async def _run(transaction: Transaction, query: str, **parameters: Any) -> None:
+    result = await transaction.run(query, parameters)
+    await result.consume()
