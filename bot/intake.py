@@ -3,31 +3,67 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import structlog
 
-from adapters.ports import Inbound, LiveMessage, Platform, StopOutcome, StopRequest
-from bot.lanes import Lanes
-from bot.outbox import Debt, Outbox
-from bot.turn import Turns
+from adapters.ports import Final, Inbound, LiveMessage, Platform, StopOutcome, StopRequest
+from bot.lanes import Lanes, Run
+from bot.outbox import Debt, NotOurs, Outbox
+from bot.state.sqlite import StateError
+from bot.turn import Joining, Turns
+from bot.words import word
+from rag.generate.phrases import failure_text
+from rag.language import detect
 
 log = structlog.get_logger(__name__)
+
+JOIN_S = 1.0
+"""A message that comes so soon after another, and before anything is to be seen of its answer, belongs to it."""
+MOST_TRIES = 10
+"""So many owners began this answer and none ended it: it gets a fixed sentence, lest it take down the next one, too."""
+_LONGEST_PAUSE_S = 30.0
+
+OnPosted = Callable[[str], Awaitable[None]]
+OnDelivered = Callable[[], Awaitable[None]]
+Permit = Callable[[], Awaitable[bool]]
+
+
+class OwedMessage(LiveMessage, Protocol):
+    """A live message that can be left as it is."""
+
+    async def close(self) -> None:
+        """Stop at once, wherever it is; what is still owed can be continued by reopening it."""
+        ...
 
 
 class ChatPlatform(Protocol):
     """What intake needs of a platform whose messages can be edited."""
 
     def open_message(
-        self, inbound: Inbound, *, on_posted: Callable[[str], Awaitable[None]] | None = None
-    ) -> LiveMessage:
+        self,
+        inbound: Inbound,
+        *,
+        on_posted: OnPosted | None = None,
+        on_delivered: OnDelivered | None = None,
+        permit: Permit | None = None,
+    ) -> OwedMessage:
         """A message that will grow where the question was asked."""
         ...
 
     def reopen_message(
-        self, inbound: Inbound, message_id: str, *, on_posted: Callable[[str], Awaitable[None]] | None = None
-    ) -> LiveMessage:
+        self,
+        inbound: Inbound,
+        message_id: str,
+        *,
+        on_posted: OnPosted | None = None,
+        on_delivered: OnDelivered | None = None,
+        permit: Permit | None = None,
+    ) -> OwedMessage:
         """The message that an interrupted answer was growing in."""
         ...
 
@@ -47,6 +83,8 @@ class Intake:
         outbox: Outbox,
         may_read: MayRead,
         admins: frozenset[str] = frozenset(),
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Wire the parts; `admins` are named `platform:person` and may stop anybody's answer."""
         self._turns = turns
@@ -54,8 +92,11 @@ class Intake:
         self._outbox = outbox
         self._may_read = may_read
         self._admins = admins
+        self._now = now
+        self._sleep = sleep
         self._platforms: dict[Platform, ChatPlatform] = {}
-        self._notices: set[asyncio.Task[None]] = set()
+        self._work: dict[str, asyncio.Task[None]] = {}
+        self._parked: set[str] = set()
 
     def connect(self, name: Platform, platform: ChatPlatform) -> None:
         """From now on, events of this platform are answered through `platform`."""
@@ -67,67 +108,179 @@ class Intake:
         Raises:
             StateError: If it could not be recorded; the platform should deliver it again.
         """
-        if debt := await self._outbox.owe(inbound):
-            self._queue(debt)
+        # Shielded: once the claim is made, its answer has to be begun, whoever stops waiting for us.
+        await asyncio.shield(asyncio.ensure_future(self._accept(inbound)))
 
     async def stop(self, request: StopRequest) -> StopOutcome:
         """Stop the answer that is being written for `asker`, if `presser` may."""
         is_allowed = request.presser == request.asker or f"{request.platform}:{request.presser}" in self._admins
         if not is_allowed:
             return "refused"
-        return "stopped" if self._lanes.stop(_lane(request.platform, request.conversation, request.asker)) else "idle"
+        is_running = await self._lanes.stop(lane_of(request.platform, request.conversation, request.asker))
+        return "stopped" if is_running else "idle"
 
-    async def resume(self) -> int:
-        """Take up what an earlier process owed on the connected platforms; how many answers that is."""
-        debts = [debt for debt in await self._outbox.unpaid() if debt.inbound.platform in self._platforms]
-        for debt in debts:
-            self._queue(debt)
-        return len(debts)
+    async def watch(self) -> None:
+        """Until cancelled: keep what is ours, take up what others owe and cannot deliver any more."""
+        await self._outbox.watch(active=self._active, take=self.take, lost=self._lost)
+
+    def take(self, debt: Debt) -> None:
+        """Finish what an earlier owner began."""
+        if debt.inbound.platform not in self._platforms:
+            # Its token was taken out of the settings: the next start may have it again.
+            log.warning("turn_parked", trace_id=debt.trace_id, platform=debt.inbound.platform)
+            self._parked.add(debt.event_id)
+            return
+        self._begin(debt)
 
     async def drain(self, *, timeout_s: float) -> bool:
-        """Let running answers come to their end; what is cut off stays owed."""
-        is_complete = await self._lanes.drain(timeout_s=timeout_s)
-        await asyncio.gather(*self._notices, return_exceptions=True)
-        return is_complete
+        """Let running answers come to their end and hand over the rest; False if some had to be cut off."""
+        self._lanes.close()
+        beating = asyncio.create_task(self._beat_on())
+        late: set[asyncio.Task[None]] = set()
+        if self._work:
+            _, late = await asyncio.wait(self._work.values(), timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+        return not late
 
-    def _queue(self, debt: Debt) -> None:
-        inbound = debt.inbound
+    # Inside.
 
-        async def answer(stop: asyncio.Event) -> None:
-            await self._answer(debt, stop)
+    async def _accept(self, inbound: Inbound) -> None:
+        debt = await self._outbox.owe(inbound, lane_of(inbound.platform, inbound.conversation, inbound.sender))
+        if debt is not None:
+            self._begin(debt)
+            if debt.place > 0:
+                self._lanes.wake(debt.lane)
 
-        if self._lanes.submit(_lane(inbound.platform, inbound.conversation, inbound.sender), answer) == "full":
-            notice = asyncio.create_task(self._refuse(debt))
-            self._notices.add(notice)
-            notice.add_done_callback(self._notices.discard)
+    def _begin(self, debt: Debt) -> None:
+        former = self._work.get(debt.event_id)
+        if former is not None:
+            # We were taken for dead and have our own turn back: what we were doing is void.
+            former.cancel()
+        self._work[debt.event_id] = task = asyncio.create_task(self._see_through(debt, former))
+        task.add_done_callback(partial(self._ended, debt.event_id))
 
-    async def _answer(self, debt: Debt, stop: asyncio.Event) -> None:
+    def _ended(self, event_id: str, task: asyncio.Task[None]) -> None:
+        if self._work.get(event_id) is task:
+            del self._work[event_id]
+
+    def _active(self) -> frozenset[str]:
+        return frozenset(self._work) | self._parked
+
+    def _lost(self, event_id: str) -> None:
+        self._parked.discard(event_id)
+        if event_id in self._work:
+            log.warning("turn_lost", reason="another process has taken it over")
+            self._work[event_id].cancel()
+
+    async def _beat_on(self) -> None:
+        while True:
+            with suppress(StateError):
+                await self._outbox.beat(active=self._active, lost=self._lost)
+            await asyncio.sleep(2.0)
+
+    async def _see_through(self, debt: Debt, former: asyncio.Task[None] | None) -> None:
+        """Answer, however often it takes; whatever ends this before hands the debt over."""
+        if former is not None:
+            await asyncio.wait({former})
+        run = self._lanes.enter(debt.lane, debt.event_id)
+        failures = 0
         try:
-            # Asked now and not when the question was queued: access may have been taken away in between.
-            collections = await self._may_read(debt.inbound.platform, debt.inbound.place)
-            await self._turns.run(
-                debt.inbound, self._message(debt), collections=collections, stop=stop, trace_id=debt.trace_id
-            )
-            await self._outbox.settle(debt)
+            while not await self._attempt(debt, run):
+                failures += 1
+                await self._sleep(min(_LONGEST_PAUSE_S, 0.5 * 2**failures))
+        except asyncio.CancelledError:
+            with suppress(StateError):
+                await self._outbox.release(debt)
+            raise
+        finally:
+            self._lanes.leave(run)
+
+    async def _attempt(self, debt: Debt, run: Run) -> bool:
+        """One attempt to get it answered; False if another one has to follow."""
+        message = self._message(debt)
+        try:
+            if debt.place > 0:
+                message.status(word("queued", detect(debt.inbound.text)))
+            match await self._lanes.wait_turn(run):
+                case "closing":
+                    await self._outbox.release(debt)
+                case "now":
+                    async with self._lanes.slot():
+                        await self._answer(debt, run, message)
+                        await self._outbox.settle(debt)
+                case "gone":
+                    pass  # joined with the one before, or finished elsewhere
+        except NotOurs:
+            log.info("turn_taken_over", trace_id=debt.trace_id)
         except Exception:  # one of the three edges that must not die; the answer stays owed
             log.exception("turn_not_settled", trace_id=debt.trace_id)
+            return False
+        finally:
+            await message.close()
+        return True
 
-    async def _refuse(self, debt: Debt) -> None:
-        try:
-            await self._turns.refuse(debt.inbound, self._message(debt), "queue_full", trace_id=debt.trace_id)
-            await self._outbox.settle(debt)
-        except Exception:  # the same edge
-            log.exception("turn_not_settled", trace_id=debt.trace_id)
+    async def _answer(self, debt: Debt, run: Run, message: OwedMessage) -> None:
+        inbound, trace_id = debt.inbound, debt.trace_id
+        if debt.final is not None:
+            await self._turns.deliver(inbound, message, *debt.final, trace_id=trace_id)
+        elif not debt.lane:
+            await self._turns.refuse(inbound, message, "queue_full", trace_id=trace_id)
+        elif debt.tries > MOST_TRIES:
+            sorry = Final(text=failure_text("internal", detect(inbound.text)), can_retry=True)
+            await self._turns.deliver(inbound, message, sorry, "failed", trace_id=trace_id)
+        else:
+            # Asked now and not when the question was queued: access may have been taken away in between.
+            collections = await self._may_read(inbound.platform, inbound.place)
+            joining = Joining(inbound)
+            joiner = asyncio.create_task(self._let_join(debt, run, joining))
+            try:
+                await self._turns.run(
+                    inbound,
+                    message,
+                    collections=collections,
+                    stop=run.stop,
+                    trace_id=trace_id,
+                    joining=joining,
+                    before_final=partial(self._outbox.decided, debt),
+                )
+            finally:
+                joiner.cancel()
+                await asyncio.gather(joiner, return_exceptions=True)
 
-    def _message(self, debt: Debt) -> LiveMessage:
-        async def on_posted(message_id: str) -> None:
-            await self._outbox.posted(debt, message_id)
+    async def _let_join(self, debt: Debt, run: Run, joining: Joining) -> None:
+        """Let questions that follow at once be answered along, while nothing is visible."""
+        while not joining.is_over:
+            run.changed.clear()
+            follower = await self._outbox.follower(debt)
+            if follower is not None and follower.payload and follower.accepted_at - debt.accepted_at <= JOIN_S:
+                if not await joining.add(partial(self._outbox.join, debt, follower)):
+                    return
+                self._lanes.wake(debt.lane)
+                continue
+            left_s = debt.accepted_at + JOIN_S - self._now()
+            if left_s <= 0:
+                return
+            try:
+                async with asyncio.timeout(left_s):
+                    await run.changed.wait()
+            except TimeoutError:
+                return
 
+    def _message(self, debt: Debt) -> OwedMessage:
         platform = self._platforms[debt.inbound.platform]
+        posted, settle = partial(self._outbox.posted, debt), partial(self._outbox.settle, debt)
+        permit = partial(self._outbox.permit, debt)
         if debt.message_id is None:
-            return platform.open_message(debt.inbound, on_posted=on_posted)
-        return platform.reopen_message(debt.inbound, debt.message_id, on_posted=on_posted)
+            return platform.open_message(debt.inbound, on_posted=posted, on_delivered=settle, permit=permit)
+        return platform.reopen_message(
+            debt.inbound, debt.message_id, on_posted=posted, on_delivered=settle, permit=permit
+        )
 
 
-def _lane(platform: Platform, conversation: str, person: str) -> str:
+def lane_of(platform: Platform, conversation: str, person: str) -> str:
+    """The lane of a person in a conversation."""
     return f"{platform}:{conversation}:{person}"

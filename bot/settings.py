@@ -48,6 +48,9 @@ class Settings(BaseModel):
     embedding_api_key: SecretStr | None = _field(
         "EMBEDDING_API_KEY", None, "Key of the embeddings' endpoint; unset: as OPENAI_API_KEY."
     )
+    redis_url: SecretStr | None = _field(
+        "REDIS_URL", None, "Redis that replicas share, e.g. `redis://host:6379/0`; unset: this process's own state."
+    )
     data: Path = _field("GRAPEVINE_DATA", Path("./grapevine-data"), "Folder of the databases, keys and tokens.")
     host: str = _field("GRAPEVINE_HOST", "127.0.0.1", "Address that `serve` listens on.")
     port: int = _field("GRAPEVINE_PORT", 8080, "Port that `serve` listens on; 0 takes a free one.")
@@ -65,6 +68,9 @@ class Settings(BaseModel):
         "GRAPEVINE_CONTACT", None, "Whom to point people to when the documents have no answer."
     )
     deadline_s: float = _field("GRAPEVINE_DEADLINE_S", 60.0, "Seconds from the question to the last token.")
+    drain_s: float = _field(
+        "GRAPEVINE_DRAIN_S", 25.0, "Seconds that running answers get to end when `serve` stops; the rest is resumed."
+    )
     retention_days: float = _field(
         "GRAPEVINE_RETENTION_DAYS", 30.0, "Days after which the record of a question that was answered is deleted."
     )
@@ -86,6 +92,15 @@ class Settings(BaseModel):
             raise ValueError("must look like `123456789:AA...`, as @BotFather gives it")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.path):
+                raise ValueError("must be an address like `redis://host:6379/0` or `rediss://:password@host:6379/0`")
+        return value
+
     @field_validator("embedding_model")
     @classmethod
     def _is_embedding_model(cls, value: str) -> str:
@@ -104,6 +119,13 @@ class Settings(BaseModel):
     def _is_deadline(cls, value: float) -> float:
         if not 1 <= value <= 600:
             raise ValueError("must be a number of seconds from 1 to 600")
+        return value
+
+    @field_validator("drain_s")
+    @classmethod
+    def _is_drain(cls, value: float) -> float:
+        if not 0 <= value <= 600:
+            raise ValueError("must be a number of seconds from 0 to 600")
         return value
 
     @field_validator("retention_days")
@@ -161,7 +183,13 @@ class Settings(BaseModel):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, so that the log can mask them."""
-        single = (self.telegram_bot_token, self.openai_api_key, self.embedding_api_key, self.admin_token)
+        single = (
+            self.telegram_bot_token,
+            self.openai_api_key,
+            self.embedding_api_key,
+            self.admin_token,
+            self.redis_url,
+        )
         return tuple(secret.get_secret_value() for secret in (*single, *self.api_tokens) if secret)
 
 

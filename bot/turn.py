@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -64,6 +64,37 @@ class TurnResult:
     language: str
 
 
+class Joining:
+    """A question that others may still join: until something of its answer is about to be shown."""
+
+    def __init__(self, inbound: Inbound) -> None:
+        self.inbound = inbound
+        self.grew = asyncio.Event()
+        """Set when the question has grown and its answer has to begin anew."""
+        self.is_over = False
+        self._lock = asyncio.Lock()
+
+    async def add(self, join: Callable[[Inbound], Awaitable[Inbound | None]]) -> bool:
+        """Let `join` make one question of this one and another (None: it cannot); False if it is too late."""
+        async with self._lock:
+            joint = None if self.is_over else await join(self.inbound)
+            if joint is None:
+                return False
+            self.inbound = joint
+            self.grew.set()
+            return True
+
+    async def close(self) -> bool:
+        """Something is about to be shown: nobody joins from now on. False if the question has grown before."""
+        async with self._lock:
+            self.is_over = not self.grew.is_set()
+            return self.is_over
+
+
+BeforeFinal = Callable[[Final, Outcome], Awaitable[None]]
+"""Told the final text before its delivery begins; what it raises ends the turn undelivered."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Progress:
     """What a turn has gathered so far; survives the cancellation of the task that gathers it."""
@@ -108,68 +139,128 @@ class Turns:
         stop: asyncio.Event | None = None,
         history: tuple[Exchange, ...] = (),
         trace_id: str | None = None,
+        wait_turn: Callable[[], Awaitable[bool]] | None = None,
+        joining: Joining | None = None,
+        before_final: BeforeFinal | None = None,
     ) -> TurnResult:
         """Answer `inbound` in `live` from the permitted `collections`.
 
         Setting `stop` ends the answer and keeps what was shown; a message that nobody can see any more ends it too.
         Never raises for what the engine or the platform does; cancellation passes through.
+
+        Args:
+            inbound: The question.
+            live: Where its answer grows.
+            collections: What may be read for it.
+            stop: Ends it.
+            history: The exchanges before it.
+            trace_id: Names the turn in the log; None: a new one.
+            wait_turn: Returns when it may begin; False from it: it cannot, too much is going on.
+            joining: How others may join it.
+            before_final: See `BeforeFinal`.
         """
-        started = self._clock()
         trace_id = trace_id or new_trace_id()
-        spoken = detect(inbound.text, default=inbound.language_hint or "")
-        progress = _Progress(language=spoken or "en")
-        progress.queue_ms = (started - inbound.received_at) * 1000
-        question = Question(
-            text=inbound.text,
-            audience=Audience(collections=collections),
-            deadline=Deadline(inbound.received_at + self._deadline_s),
-            language=spoken or None,  # a text like "BT-03?" gets the language of the documents about it
-            history=history,
-        )
-        outcome = await self._race(question, live, progress, stop, trace_id)
-        delivery = await live.finish(self._final(outcome, progress))
+        joining = joining or Joining(inbound)
+        while True:
+            joining.grew.clear()
+            inbound = joining.inbound
+            spoken = detect(inbound.text, default=inbound.language_hint or "")
+            progress = _Progress(language=spoken or "en")
+            progress.queue_ms = (self._clock() - inbound.received_at) * 1000
+            question = Question(
+                text=inbound.text,
+                audience=Audience(collections=collections),
+                deadline=Deadline(inbound.received_at + self._deadline_s),
+                language=spoken or None,  # a text like "BT-03?" gets the language of the documents about it
+                history=history,
+            )
+            drive = self._drive_in_turn(question, live, progress, trace_id, joining, wait_turn)
+            outcome = await self._race(drive, live, joining, stop)
+            if await joining.close():
+                break
+        assert outcome is not None
+        final = self._final(outcome, progress)
+        if before_final is not None:
+            await before_final(final, outcome)
+        delivery = await self._finish(live, final, trace_id)
         if delivery.is_gone and outcome in {"answered", "incomplete"} and delivery.first_visible_at is None:
             outcome = "gone"
         line = self._line(inbound, collections, trace_id, outcome, progress, delivery)
         self._write(line)
-        return TurnResult(
-            trace_id=trace_id,
-            outcome=outcome,
-            answer=self._text(outcome, progress),
-            cache=line.cache,
-            citations=progress.cited,
-            timings=stage_timings(line),
-            error=line.error,
-            language=progress.language,
-        )
+        return self._result(line, progress, outcome)
 
-    async def refuse(self, inbound: Inbound, live: LiveMessage, key: WordKey, *, trace_id: str | None = None) -> None:
+    async def deliver(
+        self, inbound: Inbound, live: LiveMessage, final: Final, outcome: Outcome, *, trace_id: str | None = None
+    ) -> TurnResult:
+        """Show a final text that is known already: what an earlier owner of the turn had left to do."""
+        progress = _Progress(language=detect(inbound.text) or "en", shown=final.text)
+        progress.queue_ms = (self._clock() - inbound.received_at) * 1000
+        trace_id = trace_id or new_trace_id()
+        delivery = await self._finish(live, final, trace_id)
+        line = self._line(inbound, frozenset(), trace_id, outcome, progress, delivery)
+        self._write(line)
+        return self._result(line, progress, outcome)
+
+    async def refuse(
+        self, inbound: Inbound, live: LiveMessage, key: WordKey, *, trace_id: str | None = None
+    ) -> TurnResult:
         """Answer with a fixed sentence because too much waits already; logged as `busy`."""
-        progress = _Progress(language=detect(inbound.text))
-        progress.shown = word(key, progress.language)
-        delivery = await live.finish(Final(text=progress.shown))
-        self._write(self._line(inbound, frozenset(), trace_id or new_trace_id(), "busy", progress, delivery))
+        final = Final(text=word(key, detect(inbound.text)), can_retry=True)
+        return await self.deliver(inbound, live, final, "busy", trace_id=trace_id)
+
+    async def _finish(self, live: LiveMessage, final: Final, trace_id: str) -> Delivery:
+        delivery = await live.finish(final)
+        if delivery.orphans:
+            log.warning("orphan_preview", trace_id=trace_id, count=delivery.orphans)
+        return delivery
 
     async def _race(
-        self, question: Question, live: LiveMessage, progress: _Progress, stop: asyncio.Event | None, trace_id: str
-    ) -> Outcome:
-        """Drive the engine until it ends, somebody says stop, or nobody is there to read any more."""
-        drive = asyncio.create_task(self._drive(question, live, progress, trace_id))
+        self,
+        driving: Coroutine[Any, Any, Outcome],
+        live: LiveMessage,
+        joining: Joining,
+        stop: asyncio.Event | None,
+    ) -> Outcome | None:
+        """Drive the engine until it ends, somebody says stop, nobody is there to read, or the question has grown."""
+        drive = asyncio.create_task(driving)
         gone = asyncio.create_task(live.wait_gone())
+        grew = asyncio.create_task(joining.grew.wait())
         stopped = asyncio.create_task(stop.wait()) if stop else None
-        waits = {task for task in (drive, gone, stopped) if task is not None}
+        waits = {task for task in (drive, gone, grew, stopped) if task is not None}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if drive.done():
                 return drive.result()
-            return "stopped" if stopped is not None and stopped.done() else "gone"
+            if stopped is not None and stopped.done():
+                return "stopped"
+            return "gone" if gone.done() else None
         finally:
             for task in waits:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    async def _drive(self, question: Question, live: LiveMessage, progress: _Progress, trace_id: str) -> Outcome:
+    async def _drive_in_turn(
+        self,
+        question: Question,
+        live: LiveMessage,
+        progress: _Progress,
+        trace_id: str,
+        joining: Joining,
+        wait_turn: Callable[[], Awaitable[bool]] | None,
+    ) -> Outcome:
+        if wait_turn is not None:
+            asked_at = self._clock()
+            if not await wait_turn():
+                progress.shown = word("queue_full", progress.language)
+                return "busy"
+            progress.queue_ms = (progress.queue_ms or 0.0) + (self._clock() - asked_at) * 1000
+        return await self._drive(question, live, progress, trace_id, joining)
+
+    async def _drive(
+        self, question: Question, live: LiveMessage, progress: _Progress, trace_id: str, joining: Joining
+    ) -> Outcome:
         if reply := self._small_talk.reply(question.text):
+            await _until_shown(joining)
             progress.shown = reply
             live.append(reply)
             return "smalltalk"
@@ -177,6 +268,8 @@ class Turns:
             # aclosing: a stop must end the model call now, not when the garbage collector finds the generator.
             async with aclosing(self._engine.answer(question)) as events:  # type: ignore[type-var]  # an async generator by contract
                 async for event in events:
+                    if isinstance(event, Delta) and not progress.shown:
+                        await _until_shown(joining)
                     self._apply(event, live, progress)
         except Exception:  # one of the three edges that must not die
             log.exception("turn_failed", trace_id=trace_id)
@@ -224,7 +317,7 @@ class Turns:
             text=self._text(outcome, progress),
             sources=sources,
             note=note,
-            can_retry=outcome in {"incomplete", "failed"},
+            can_retry=outcome in {"incomplete", "failed", "busy"},
         )
 
     def _text(self, outcome: Outcome, progress: _Progress) -> str:
@@ -232,6 +325,18 @@ class Turns:
             code = progress.end.code if isinstance(progress.end, Failed) else "internal"
             return failure_text(code, progress.language)
         return progress.shown
+
+    def _result(self, line: TurnLine, progress: _Progress, outcome: Outcome) -> TurnResult:
+        return TurnResult(
+            trace_id=line.trace_id,
+            outcome=outcome,
+            answer=self._text(outcome, progress),
+            cache=line.cache,
+            citations=progress.cited,
+            timings=stage_timings(line),
+            error=line.error,
+            language=progress.language,
+        )
 
     def _line(
         self,
@@ -282,6 +387,12 @@ class Turns:
             model=usage.model,
             epoch=done.epoch if done else None,
         )
+
+
+async def _until_shown(joining: Joining) -> None:
+    """Return when the answer may be shown; never, if its question has grown: it is begun anew then."""
+    if not joining.is_over and not await joining.close():
+        await asyncio.Event().wait()
 
 
 def new_trace_id() -> str:

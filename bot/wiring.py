@@ -18,8 +18,6 @@ from bot.faqs.warm import Warmer
 from bot.ingest_job import documents_kinds
 from bot.intake import Intake
 from bot.jobs import JobRunner
-from bot.lanes import Lanes
-from bot.outbox import Outbox
 from bot.settings import Settings
 from bot.smalltalk import SmallTalk
 from bot.state.jobs import JobTable
@@ -42,9 +40,11 @@ if TYPE_CHECKING:
     from aiogram import Bot
     from aiohttp import web
     from openai import AsyncOpenAI
+    from redis.asyncio import Redis
 
     from adapters.ports import Inbound, Platform, StopOutcome, StopRequest
     from adapters.telegram.platform import TelegramPlatform
+    from bot.replica import Replica, SharedRedis
     from bot.telemetry.line import TurnLine, TurnLog
     from rag.ports import Answerer, Embedder
 
@@ -79,7 +79,7 @@ class Application:
     """Everything that `serve` runs."""
 
     core: Core
-    state: SqliteState
+    replica: Replica
     turns: Turns
     intake: Intake
     web: web.Application
@@ -205,6 +205,7 @@ def build_turns(core: Core, *, hash_key: bytes, write: TurnLog) -> Turns:
 @asynccontextmanager
 async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncIterator[Application]:
     """Everything that `serve` runs, built but not started. Raises `RagError`, `StateError`, `AuthError`."""
+    from bot.replica import Replica  # noqa: PLC0415 - see the top
     from bot.web.admin import AdminServices  # noqa: PLC0415 - see the top
     from bot.web.app import build_app  # noqa: PLC0415 - see the top
     from bot.web.services import WebServices  # noqa: PLC0415 - see the top
@@ -215,6 +216,10 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
         core = await stack.enter_async_context(open_core(settings))
         state = await SqliteState.open(settings.data / "state.db")
         stack.push_async_callback(state.close)
+        redis = await stack.enter_async_context(_open_redis(settings))
+        replica = Replica(state, redis, retention_days=settings.retention_days)
+        stack.push_async_callback(replica.stop)
+        await replica.start()
         token, token_file = admin_token(
             settings.admin_token.get_secret_value() if settings.admin_token else None, settings.data
         )
@@ -227,8 +232,8 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
         turns = build_turns(core, hash_key=await state.kept_secret("hash-key"), write=write)
         intake = Intake(
             turns=turns,
-            lanes=Lanes(),
-            outbox=Outbox(state),
+            lanes=replica.chat.lanes,
+            outbox=replica.chat.outbox,
             may_read=core.may_read,
             admins=settings.admins,
         )
@@ -258,6 +263,8 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             ),
             signer=Signer(await state.kept_secret("session-key")),
             missing=_readiness(core),
+            degraded=lambda: replica.degraded,
+            lanes=replica.web.lanes,
             examples=core.faqs.examples,
         )
         admin = AdminServices(
@@ -270,7 +277,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
         )
         yield Application(
             core=core,
-            state=state,
+            replica=replica,
             turns=turns,
             intake=intake,
             web=build_app(services, admin, core.faqs),
@@ -278,6 +285,43 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             telegram=telegram,
             admin_token_file=token_file,
         )
+
+
+@asynccontextmanager
+async def _open_redis(settings: Settings) -> AsyncIterator[SharedRedis | None]:
+    if settings.redis_url is None:
+        yield None
+        return
+    from bot.replica import SharedRedis  # noqa: PLC0415 - see the top
+    from bot.state.redis_link import RedisLink  # noqa: PLC0415 - see the top
+
+    url = settings.redis_url.get_secret_value()
+    client, ears = _redis(url, answer_s=1.0), _redis(url, answer_s=None)
+    try:
+        yield SharedRedis(link=RedisLink(client), ears=ears)
+    finally:
+        await client.aclose()
+        await ears.aclose()
+
+
+def _redis(url: str, *, answer_s: float | None) -> Redis:
+    from redis.asyncio import BlockingConnectionPool, Redis  # noqa: PLC0415 - see the top
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 - see the top
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - see the top
+    from redis.maint_notifications import MaintNotificationsConfig  # noqa: PLC0415 - see the top
+
+    # No retries (the client's default is three): whoever asks has 20 ms, and a way to do without.
+    return Redis.from_pool(
+        BlockingConnectionPool.from_url(
+            url,
+            max_connections=32,
+            timeout=1.0,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=answer_s,
+            socket_connect_timeout=1.0,
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
+        )
+    )
 
 
 def _telegram_bot(settings: Settings) -> Bot:

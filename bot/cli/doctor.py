@@ -17,6 +17,7 @@ import click
 from bot.cli.common import FAILED, json_option, log_beside_result, print_json, run, settings
 from bot.settings import Settings
 from bot.state.sqlite import SqliteState, StateError
+from bot.state.turns import SqliteTurns
 from rag.errors import RagError
 
 Verdict = Literal["ok", "warning", "failed"]
@@ -90,7 +91,7 @@ def _data_folder(configured: Settings) -> Finding:
 async def _state(configured: Settings) -> Finding:
     state = await SqliteState.open(configured.data / "state.db")
     try:
-        owed = len(await state.owed())
+        owed = await SqliteTurns(state).count()
     finally:
         await state.close()
     detail = f"{owed} answers are owed; `grapevine serve` takes them up" if owed else "nothing is owed"

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import signal
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -14,14 +13,13 @@ import structlog
 from aiohttp import web
 
 from bot.cli.common import run, settings
+from bot.leader import leading
 from bot.settings import Settings
 from bot.telemetry.log import configure, log_loop_error, write_turn
 
 if TYPE_CHECKING:
     from bot.wiring import Application, Core
 
-DRAIN_S = 25.0
-"""Running answers may take so long to come to their end; orchestrators usually kill after 30 s."""
 _PRUNE_EVERY_S = 3600.0
 
 log = structlog.get_logger(__name__)
@@ -55,7 +53,8 @@ async def _serve(configured: Settings) -> None:
         loop.add_signal_handler(name, stop.set)
     async with open_application(configured, write_turn=write_turn) as app:
         await _load(app.core)
-        runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=DRAIN_S, handler_cancellation=True)
+        drain_s = configured.drain_s
+        runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=drain_s, handler_cancellation=True)
         await runner.setup()
         try:
             address = await _listen(runner, configured)
@@ -67,7 +66,10 @@ async def _serve(configured: Settings) -> None:
             await _run_until(stop, app)
             log.info("stopping")
             click.echo("stopping: running answers come to their end", err=True)
-            await asyncio.gather(app.intake.drain(timeout_s=DRAIN_S), runner.cleanup())
+            app.replica.web.lanes.close()
+            is_complete, _ = await asyncio.gather(app.intake.drain(timeout_s=drain_s), runner.cleanup())
+            if not is_complete:
+                click.echo("stopping: unfinished answers are resumed by the next start", err=True)
         finally:
             await runner.cleanup()
             await app.jobs.stop()
@@ -97,10 +99,8 @@ async def _run_until(stop: asyncio.Event, app: Application) -> None:
     """Run the platforms until told to stop; a refused token ends only its own platform."""
     tasks = [asyncio.create_task(_prune(app), name="prune"), asyncio.create_task(_warm(app.core), name="warm")]
     if app.telegram is not None:
-        owed = await app.intake.resume()
-        if owed:
-            log.info("resumed", answers=owed)
-        tasks.append(asyncio.create_task(_telegram(app.telegram.run), name="telegram"))
+        tasks.append(asyncio.create_task(app.intake.watch(), name="owed"))
+        tasks.append(asyncio.create_task(_telegram(app), name="telegram"))
     try:
         await stop.wait()
     finally:
@@ -109,11 +109,12 @@ async def _run_until(stop: asyncio.Event, app: Application) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _telegram(receive: Callable[[], object]) -> None:
+async def _telegram(app: Application) -> None:
     from adapters.telegram.polling import TokenRefused  # noqa: PLC0415 - aiogram, only when needed
 
+    assert app.telegram is not None
     try:
-        await receive()  # type: ignore[misc]  # a coroutine function, seen through its callable
+        await leading(app.replica.chat.outbox, "telegram", app.telegram.run)
     except TokenRefused as error:
         log.error("telegram_stopped", reason=str(error))  # noqa: TRY400 - the reason is all there is to say
         click.echo(f"grapevine: {error}", err=True)
@@ -137,10 +138,8 @@ async def _warm(core: Core) -> None:
 
 
 async def _prune(app: Application) -> None:
-    from bot.outbox import Outbox  # noqa: PLC0415 - only when needed
-
     while True:
-        await Outbox(app.state).prune(days=app.core.settings.retention_days)
+        await app.replica.chat.outbox.prune(days=app.core.settings.retention_days)
         await asyncio.sleep(_PRUNE_EVERY_S)
 
 
@@ -159,6 +158,8 @@ async def _summary(app: Application, address: str) -> list[str]:
         f"model       {model}",
         f"platforms   {', '.join(platforms)}",
     ]
+    if core.settings.redis_url is not None:
+        lines.append("replicas    " + (app.replica.degraded[0] if app.replica.degraded else "share Redis"))
     if app.admin_token_file:
         lines.append(f"admin       token in {app.admin_token_file}; `grapevine login-link` opens {address}/dashboard")
     lines.append(f"address     {address}")

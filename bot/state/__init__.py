@@ -1,1 +1,1 @@
-"""What holds across turns, restarts and, later, replicas: claims and owed turns."""
+"""What holds across turns, restarts and replicas: claims, owed turns, lanes, budgets and rate limits."""

@@ -10,24 +10,40 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from bot.state.ports import OwedTurn
-
 T = TypeVar("T")
 
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE turns (
-    event_id TEXT PRIMARY KEY,
-    trace_id TEXT NOT NULL,
-    platform TEXT NOT NULL,
-    payload BLOB,
-    accepted_at REAL NOT NULL,
-    message_id TEXT,
-    settled INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX turns_owed ON turns (accepted_at) WHERE settled = 0;
-CREATE TABLE kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-"""
+_STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE turns (
+            event_id TEXT PRIMARY KEY,
+            trace_id TEXT NOT NULL,
+            platform TEXT NOT NULL,
+            payload BLOB,
+            accepted_at REAL NOT NULL,
+            message_id TEXT,
+            settled INTEGER NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        "CREATE INDEX turns_owed ON turns (accepted_at) WHERE settled = 0",
+        "CREATE TABLE kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
+    ),
+    (
+        "ALTER TABLE turns ADD COLUMN lane TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE turns ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE turns ADD COLUMN tries INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE turns ADD COLUMN final BLOB",
+        "ALTER TABLE turns ADD COLUMN is_stopping INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE turns ADD COLUMN is_unshared INTEGER NOT NULL DEFAULT 0",
+        "UPDATE turns SET lane = event_id",
+        "CREATE INDEX turns_lane ON turns (lane) WHERE settled = 0",
+        "CREATE INDEX turns_unshared ON turns (event_id) WHERE is_unshared = 1",
+        "CREATE TABLE owners (owner TEXT PRIMARY KEY, beat_at REAL NOT NULL) STRICT",
+        "CREATE TABLE leads (name TEXT PRIMARY KEY, owner TEXT NOT NULL) STRICT",
+    ),
+)
+"""What makes each version of the file out of the one before."""
+_VERSION = len(_STEPS)
 
 
 class StateError(Exception):
@@ -35,9 +51,9 @@ class StateError(Exception):
 
 
 class SqliteState:
-    """`TurnStore` over one file. One thread owns the connection; every call is a short transaction on it."""
+    """One file. One thread owns the connection; every use is a short transaction on it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, path: Path | None, connection: sqlite3.Connection, thread: ThreadPoolExecutor | None) -> None:
         self._path = path
         self._db = connection
         self._thread = thread
@@ -57,6 +73,13 @@ class SqliteState:
             raise
         return cls(path, connection, thread)
 
+    @classmethod
+    def in_memory(cls) -> SqliteState:
+        """State that ends with the process. It touches no disk, so it needs no thread either."""
+        connection = sqlite3.connect(":memory:")
+        _upgrade(connection)
+        return cls(None, connection, None)
+
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """One short transaction on the file's thread; also for tables that live in modules of their own.
 
@@ -69,63 +92,13 @@ class SqliteState:
                 return work(self._db)
 
         try:
+            if self._thread is None:
+                return transaction()
             return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
         except sqlite3.Error as error:
             raise StateError(
                 f"{self._path} cannot be written ({error}); check the disk and the folder's rights"
             ) from error
-
-    async def claim(self, turn: OwedTurn) -> bool:
-        """See `TurnStore.claim`."""
-        row = (turn.event_id, turn.trace_id, turn.platform, turn.payload, turn.accepted_at, turn.message_id)
-        return await self.run(
-            lambda db: (
-                db.execute(
-                    "INSERT OR IGNORE INTO turns (event_id, trace_id, platform, payload, accepted_at, message_id) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    row,
-                ).rowcount
-                == 1
-            )
-        )
-
-    async def posted(self, event_id: str, message_id: str) -> None:
-        """See `TurnStore.posted`."""
-        await self.run(
-            lambda db: db.execute("UPDATE turns SET message_id = ? WHERE event_id = ?", (message_id, event_id))
-        )
-
-    async def settle(self, event_id: str) -> None:
-        """See `TurnStore.settle`. The question's text goes; the claim stays, so that a repeat is still known."""
-        await self.run(
-            lambda db: db.execute("UPDATE turns SET settled = 1, payload = NULL WHERE event_id = ?", (event_id,))
-        )
-
-    async def owed(self) -> list[OwedTurn]:
-        """See `TurnStore.owed`."""
-        rows = await self.run(
-            lambda db: db.execute(
-                "SELECT event_id, trace_id, platform, payload, accepted_at, message_id FROM turns "
-                "WHERE settled = 0 ORDER BY accepted_at, rowid"
-            ).fetchall()
-        )
-        return [
-            OwedTurn(
-                event_id=event_id,
-                trace_id=trace_id,
-                platform=platform,
-                payload=payload,
-                accepted_at=accepted_at,
-                message_id=message_id,
-            )
-            for event_id, trace_id, platform, payload, accepted_at, message_id in rows
-        ]
-
-    async def prune(self, *, before: float) -> int:
-        """See `TurnStore.prune`."""
-        return await self.run(
-            lambda db: db.execute("DELETE FROM turns WHERE settled = 1 AND accepted_at < ?", (before,)).rowcount
-        )
 
     async def kept_secret(self, name: str, size: int = 32) -> bytes:
         """A random value made at first use and the same ever after, e.g. the key of the logs' pseudonyms."""
@@ -138,6 +111,9 @@ class SqliteState:
 
     async def close(self) -> None:
         """Close the file; everything acknowledged before is in it."""
+        if self._thread is None:
+            self._db.close()
+            return
         await asyncio.get_running_loop().run_in_executor(self._thread, self._db.close)
         self._thread.shutdown(wait=False)
 
@@ -150,14 +126,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         # FULL, not NORMAL: an answer owed must survive a power cut as well as a crash (0.12 instead of 0.02 ms).
         connection.execute("PRAGMA synchronous=FULL")
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > _VERSION:
+        if _upgrade(connection) > _VERSION:
             connection.close()
             raise StateError(
                 f"{path} was written by a newer version; update Grapevine or choose another GRAPEVINE_DATA"
             )
-        if version == 0:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
     except sqlite3.DatabaseError as error:
         if _was_made_meanwhile(path):
             return _connect(path)
@@ -169,10 +142,27 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _upgrade(connection: sqlite3.Connection) -> int:
+    """Bring the file to this version, once, whoever else tries; the version it then has."""
+    if (version := _version(connection)) < _VERSION:
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            version = _version(connection)
+            for statement in (statement for step in _STEPS[version:] for statement in step):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {max(version, _VERSION)}")
+        version = max(version, _VERSION)
+    return version
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def _was_made_meanwhile(path: Path) -> bool:
-    """Whether another process created the schema between our look at it and our attempt."""
+    """Whether another process made the file between our look at it and our attempt."""
     try:
         with sqlite3.connect(path, timeout=5) as probe:
-            return int(probe.execute("PRAGMA user_version").fetchone()[0]) == _VERSION
+            return _version(probe) == _VERSION
     except sqlite3.Error:
         return False

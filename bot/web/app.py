@@ -23,7 +23,6 @@ def build_app(services: WebServices, admin: AdminServices | None = None, desk: F
     app[SERVICES] = services
     app[METERS] = new_meters(services)
     app[ASSETS] = load_assets()
-    app[ask.RUNNING] = ask.Running()
     app.on_response_prepare.append(add_security_headers)
     app.add_routes(
         [

@@ -7,21 +7,22 @@ the connection means that nobody reads any more (`gone`).
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 
 from aiohttp import ClientConnectionError, web
 from pydantic import Field
 
-from adapters.ports import Inbound, LiveMessage
+from adapters.ports import Inbound, LiveMessage, Platform
 from adapters.web.live import EventStream, WholeAnswer
+from bot.state.ports import REFUSED
 from bot.turn import TurnResult, new_trace_id
 from bot.web.bodies import Body, checked_question, read_body
 from bot.web.callers import Caller, charge, identify, readable
 from bot.web.errors import STATUS_OF_FAILURE, ApiError, error_json, json_response, log_unexpected
-from bot.web.services import SERVICES
+from bot.web.services import SERVICES, WebServices
+from bot.words import word
+from rag.language import detect
 
 CONVERSATION_HEADER = "X-Conversation"
 """Names the conversation from the first byte of a stream on, so that it can be stopped before `done`."""
@@ -43,36 +44,6 @@ class StopBody(Body):
     """The body of `stop`."""
 
     conversation: str = Field(description="the id of the conversation to stop")
-
-
-class Running:
-    """The answers being written by this process, by conversation."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._stops: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-
-    @contextmanager
-    def answer(self, conversation: str) -> Iterator[asyncio.Event]:
-        """An event that is set when somebody stops this conversation."""
-        stop = asyncio.Event()
-        self._stops[conversation].add(stop)
-        try:
-            yield stop
-        finally:
-            self._stops[conversation].discard(stop)
-            if not self._stops[conversation]:
-                del self._stops[conversation]
-
-    def stop(self, conversation: str) -> bool:
-        """Stop what is being written there; whether there was anything."""
-        stops = self._stops.get(conversation, set())
-        for stop in stops:
-            stop.set()
-        return bool(stops)
-
-
-RUNNING = web.AppKey("running", Running)
 
 
 async def ask(request: web.Request) -> web.StreamResponse:
@@ -107,7 +78,8 @@ async def stop(request: web.Request) -> web.Response:
     charge(request, caller, "reads")
     body = await read_body(request, StopBody)
     _check_owner(request, caller, body.conversation)
-    return json_response({"stopped": request.app[RUNNING].stop(body.conversation)})
+    lane = _lane(caller.platform, body.conversation)
+    return json_response({"stopped": await request.app[SERVICES].lanes.stop(lane)})
 
 
 async def _whole(request: web.Request, inbound: Inbound, collections: frozenset[str]) -> web.Response:
@@ -155,19 +127,35 @@ async def _stream(request: web.Request, inbound: Inbound, collections: frozenset
 
 
 async def _run(request: web.Request, inbound: Inbound, live: LiveMessage, collections: frozenset[str]) -> TurnResult:
-    with request.app[RUNNING].answer(inbound.conversation) as stopped:
-        turn = asyncio.create_task(
-            request.app[SERVICES].turns.run(inbound, live, collections=collections, stop=stopped)
-        )
-        try:
-            return await asyncio.shield(turn)
-        except asyncio.CancelledError:
-            # A server with `handler_cancellation` cancels us when the reader leaves. The turn notices that by itself,
-            # and has a line to log; only a shutdown, with the reader still there, cuts it off.
-            if _connection(request)():
-                turn.cancel()
-            await asyncio.wait({turn})
-            raise
+    turn = asyncio.create_task(_turn(request.app[SERVICES], inbound, live, collections))
+    try:
+        return await asyncio.shield(turn)
+    except asyncio.CancelledError:
+        # A server with `handler_cancellation` cancels us when the reader leaves. The turn notices that by itself,
+        # and has a line to log; only a shutdown, with the reader still there, cuts it off.
+        if _connection(request)():
+            turn.cancel()
+        await asyncio.wait({turn})
+        raise
+
+
+async def _turn(services: WebServices, inbound: Inbound, live: LiveMessage, collections: frozenset[str]) -> TurnResult:
+    """Answer when the questions before it in its conversation are answered, whichever replica they came to."""
+    lanes = services.lanes
+    async with lanes.visit(_lane(inbound.platform, inbound.conversation), inbound.platform) as run:
+        if run.place == REFUSED:
+            return await services.turns.refuse(inbound, live, "queue_full")
+        if run.place > 0:
+            live.status(word("queued", detect(inbound.text, default=inbound.language_hint or "")))
+
+        async def wait_turn() -> bool:
+            return await lanes.wait_turn(run) == "now"
+
+        return await services.turns.run(inbound, live, collections=collections, stop=run.stop, wait_turn=wait_turn)
+
+
+def _lane(platform: Platform, conversation: str) -> str:
+    return f"{platform}:{conversation}"
 
 
 def ending(result: TurnResult, conversation: str) -> tuple[str, dict[str, object]]:

@@ -15,9 +15,10 @@ async def healthz(request: web.Request) -> web.Response:  # noqa: ARG001 - a han
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200, or 503 with what is still missing."""
+    """200, with what is degraded, or 503 with what is still missing."""
     missing = await request.app[SERVICES].missing()
+    degraded = list(request.app[SERVICES].degraded())
     if not missing:
-        return json_response({"status": "ready"})
+        return json_response({"status": "ready"} | ({"degraded": degraded} if degraded else {}))
     body = error_json("not_ready", "Not ready: " + "; ".join(missing), new_trace_id())
     return json_response({**body, "missing": list(missing)}, status=503, headers={"Retry-After": "1"})

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from aiohttp import web
 
 from bot.access import Access
+from bot.lanes import Lanes
 from bot.turn import Turns
 from bot.web.sessions import Signer
 from bot.web.tokens import Tokens
@@ -60,6 +61,10 @@ class WebServices:
     signer: Signer
     missing: Callable[[], Awaitable[tuple[str, ...]]]
     """What `/readyz` still waits for, one line each; empty when ready."""
+    lanes: Lanes
+    """The order of the questions in each conversation."""
+    degraded: Callable[[], tuple[str, ...]] = lambda: ()
+    """What does not work as configured though questions are answered, one line each."""
     examples: Callable[[frozenset[str]], Mapping[str, tuple[str, ...]]] = lambda _: {}
     """Example questions for the page, by language, for somebody who may read these collections; asked on each visit."""
     limits: WebLimits = WebLimits()

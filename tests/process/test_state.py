@@ -1,4 +1,4 @@
-"""Claims and owed turns in SQLite: a claim and the debt it creates are one write that survives anything."""
+"""The state file: what it keeps through restarts, what it forgets, and what it says when it cannot be used."""
 
 from __future__ import annotations
 
@@ -8,67 +8,88 @@ from pathlib import Path
 
 import pytest
 
+from bot.state import sqlite
 from bot.state.ports import OwedTurn
 from bot.state.sqlite import SqliteState, StateError
+from bot.state.turns import SqliteTurns
 
 
 def turn(event_id: str, accepted_at: float = 1.0) -> OwedTurn:
     return OwedTurn(
-        event_id=event_id, trace_id="t" + event_id, platform="telegram", payload=b"{}", accepted_at=accepted_at
+        event_id=event_id,
+        trace_id="t" + event_id,
+        platform="telegram",
+        lane=event_id,
+        payload=b'{"text": "How much?"}',
+        accepted_at=accepted_at,
+        owner="a",
     )
-
-
-async def test_an_event_is_claimed_once(tmp_path: Path) -> None:
-    """The same delivery repeated ten times at once owes one answer."""
-    state = await SqliteState.open(tmp_path / "state.db")
-    claims = await asyncio.gather(*(state.claim(turn("1")) for _ in range(10)))
-    assert sorted(claims) == [False] * 9 + [True]
-    assert len(await state.owed()) == 1
-    await state.close()
 
 
 async def test_two_processes_claim_an_event_once(tmp_path: Path) -> None:
     """The claim holds across connections to the same file."""
-    one, two = [await SqliteState.open(tmp_path / "state.db") for _ in range(2)]
-    claims = await asyncio.gather(*(state.claim(turn(str(n))) for n in range(20) for state in (one, two)))
-    assert sum(claims) == 20
-    await one.close()
-    await two.close()
+    states = [await SqliteState.open(tmp_path / "state.db") for _ in range(2)]
+    one, two = (SqliteTurns(state) for state in states)
+    claims = await asyncio.gather(
+        *(turns.claim(turn(str(n)), most_waiting=5) for n in range(20) for turns in (one, two))
+    )
+    assert sum(claim == 0 for claim in claims) == 20
+    for state in states:
+        await state.close()
 
 
 async def test_an_owed_turn_survives_a_restart_with_its_message(tmp_path: Path) -> None:
     """What was accepted is still owed after reopening, together with the message it grows in."""
     state = await SqliteState.open(tmp_path / "state.db")
-    await state.claim(turn("2", accepted_at=2.0))
-    await state.claim(turn("1", accepted_at=1.0))
-    await state.posted("1", "77")
+    turns = SqliteTurns(state)
+    await turns.claim(turn("2", accepted_at=2.0), most_waiting=5)
+    await turns.claim(turn("1", accepted_at=1.0), most_waiting=5)
+    await turns.record("1", "a", message_id="77")
     await state.close()
     state = await SqliteState.open(tmp_path / "state.db")
-    assert [(owed.event_id, owed.message_id) for owed in await state.owed()] == [("1", "77"), ("2", None)]
+    taken = await SqliteTurns(state).take_over("b", lapse_s=-1)
+    assert [(owed.event_id, owed.message_id) for owed in taken] == [("1", "77"), ("2", None)]
     await state.close()
 
 
-async def test_a_settled_turn_is_not_owed_but_still_claimed(tmp_path: Path) -> None:
-    """A repeat of an answered event is recognised, and the question's text is gone from the file."""
+async def test_nothing_that_was_said_stays_of_a_settled_turn(tmp_path: Path) -> None:
+    """Question, answer and place are gone from the file; the event is kept to recognise its repeats."""
     state = await SqliteState.open(tmp_path / "state.db")
-    await state.claim(turn("1"))
-    await state.settle("1")
-    assert await state.owed() == []
-    assert await state.claim(turn("1")) is False
+    turns = SqliteTurns(state)
+    await turns.claim(turn("1"), most_waiting=5)
+    await turns.record("1", "a", message_id="77", final=b'{"text": "A lot."}')
+    await turns.settle("1", "a")
     await state.close()
     with sqlite3.connect(tmp_path / "state.db") as file:
-        assert file.execute("SELECT payload FROM turns").fetchall() == [(None,)]
+        rows = file.execute("SELECT event_id, payload, final, message_id, lane FROM turns").fetchall()
+        assert rows == [("1", None, None, None, "")]
 
 
 async def test_only_settled_turns_are_pruned(tmp_path: Path) -> None:
     """However old, an owed answer is never forgotten."""
     state = await SqliteState.open(tmp_path / "state.db")
+    turns = SqliteTurns(state)
     for name in ("owed", "settled", "young"):
-        await state.claim(turn(name, accepted_at=100.0 if name == "young" else 1.0))
-    await state.settle("settled")
-    await state.settle("young")
-    assert await state.prune(before=50.0) == 1
-    assert [owed.event_id for owed in await state.owed()] == ["owed"]
+        await turns.claim(turn(name, accepted_at=100.0 if name == "young" else 1.0), most_waiting=5)
+    await turns.settle("settled", "a")
+    await turns.settle("young", "a")
+    assert await turns.prune(before=50.0) == 1
+    assert await turns.count() == 1
+    await state.close()
+
+
+async def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    """Its owed answers are found, and its claims hold."""
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        for statement in sqlite._STEPS[0]:
+            file.execute(statement)
+        file.execute("PRAGMA user_version = 1")
+        row = "INSERT INTO turns (event_id, trace_id, platform, payload, accepted_at, settled) VALUES "
+        file.execute(row + "('owed', 't', 'telegram', X'7B7D', 1.0, 0), ('done', 't', 'telegram', NULL, 1.0, 1)")
+    state = await SqliteState.open(tmp_path / "state.db")
+    turns = SqliteTurns(state)
+    assert [one.event_id for one in await turns.take_over("b", lapse_s=10)] == ["owed"]
+    assert await turns.claim(turn("done"), most_waiting=5) is None
     await state.close()
 
 

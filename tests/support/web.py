@@ -11,7 +11,10 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession, web
 
 from bot.access import parse_access
+from bot.lanes import Lanes
 from bot.smalltalk import SmallTalk
+from bot.state.sqlite import SqliteState
+from bot.state.turns import SqliteTurns
 from bot.telemetry.line import TurnLine
 from bot.turn import Answers, Turns
 from bot.web.app import build_app
@@ -123,6 +126,8 @@ class Setup:
     missing: tuple[str, ...] = ()
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     clock: Callable[[], float] | None = None
+    state: SqliteState = field(default_factory=SqliteState.in_memory)
+    """Where the lanes are."""
 
 
 StartSite = Callable[..., Awaitable[Site]]
@@ -159,6 +164,7 @@ def services_for(setup: Setup, retriever: PassagesInMemory, lines: list[TurnLine
         tokens=Tokens(admin=ADMIN, api=setup.api_tokens, key=KEY),
         signer=Signer(KEY),
         missing=missing,
+        lanes=Lanes(SqliteTurns(setup.state), owner="test"),
         examples=lambda _: setup.examples,
         limits=setup.limits,
     )

@@ -1,0 +1,107 @@
+"""This process as one of perhaps several: its owed turns and lanes, over its state file and, where set, Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bot.lanes import Lanes
+from bot.outbox import LAPSE_S, Outbox
+from bot.state.owners import new_owner
+from bot.state.ports import Journal, TurnStore
+from bot.state.redis_link import RedisLink
+from bot.state.redis_news import RedisNews
+from bot.state.redis_turns import RedisTurns
+from bot.state.shared import SharedTurns
+from bot.state.sqlite import SqliteState
+from bot.state.turns import SqliteTurns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedRedis:
+    """Redis as the process uses it."""
+
+    link: RedisLink
+    ears: Redis
+    """A client of its own for what is waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """One set of lanes and what is owed in them."""
+
+    outbox: Outbox
+    lanes: Lanes
+
+
+class Replica:
+    """Builds both seats: `chat`, whose answers are owed, and `web`, where somebody waits on a connection.
+
+    What is owed is on the disk. What is waited for ends with the process, so it needs no disk and no write on its way.
+    """
+
+    def __init__(self, state: SqliteState, redis: SharedRedis | None, *, retention_days: float) -> None:
+        self.owner = new_owner()
+        self._memory = SqliteState.in_memory()
+        self._redis = redis
+        self._keep_s = retention_days * 86_400
+        self._watching: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        if redis is not None:
+            self._watching.append(redis.link.run)
+        self.chat = self._seat(SqliteTurns(state), "turns", is_alone=False)
+        self.web = self._seat(SqliteTurns(self._memory), "web", is_alone=True)
+        self._watching.append(self._watch_web)
+
+    async def start(self) -> None:
+        """Reach Redis if it can be reached, and watch from now on."""
+        if self._redis is not None:
+            await self._redis.link.connect()
+        self._tasks = [asyncio.create_task(watch(), name="state") for watch in self._watching]
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._memory.close()
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What does not work as configured, one line each."""
+        if self._redis is not None and self._redis.link.is_away:
+            return ("Redis does not answer: this process goes by its own state, and knows nothing of other replicas",)
+        return ()
+
+    def _seat(self, own: Journal, name: str, *, is_alone: bool) -> Seat:
+        if self._redis is None:
+            return self._seat_over(own, is_told=lambda: is_alone)
+        link, prefix = self._redis.link, f"{self._redis.link.prefix}:{name}"
+        redis = RedisTurns(link.client, prefix=prefix, keep_s=self._keep_s)
+        store = SharedTurns(redis, own, link, owner=self.owner, lapse_s=LAPSE_S)
+
+        def tell(what: str, which: str) -> None:
+            seat.lanes.tell(what, which)
+            if what == "loose":
+                seat.outbox.hurry()
+
+        news = RedisNews(self._redis.ears, tell, prefix=prefix)
+        self._watching.append(news.run)
+        seat = self._seat_over(store, is_told=lambda: news.is_listening and not link.is_away)
+        return seat
+
+    def _seat_over(self, store: TurnStore, *, is_told: Callable[[], bool]) -> Seat:
+        lanes = Lanes(store, owner=self.owner, is_told=is_told)
+        self._watching.append(lanes.watch)
+        return Seat(outbox=Outbox(store, owner=self.owner), lanes=lanes)
+
+    async def _watch_web(self) -> None:
+        await self.web.outbox.watch(
+            active=lambda: self.web.lanes.known,
+            take=lambda _: None,  # nothing is owed there
+            lost=lambda _: None,  # whoever waits for it still does
+        )

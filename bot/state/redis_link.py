@@ -1,0 +1,134 @@
+"""One Redis that may be slow or gone: every call is answered in time or not at all, and nobody asks in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+TIMEOUT_S = 0.02
+"""How long a call on the way of a message may take; then the process goes by its own state."""
+_PATIENT_S = 1.0
+_PROBE_S = 0.5
+
+
+class RedisAway(Exception):
+    """Redis did not answer in time, or refused to."""
+
+
+class Client(Protocol):
+    """What is needed of `redis.asyncio.Redis`."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any: ...
+
+
+class RedisLink:
+    """Whether Redis answers. After one call without an answer it counts as away until a probe succeeds.
+
+    Args:
+        client: Made without retries and with time-outs of its own above `timeout_s`.
+        prefix: Under which everything is kept; in braces, so that a cluster keeps it on one node.
+        timeout_s: How long `call` waits.
+    """
+
+    def __init__(self, client: Redis, *, prefix: str = "{grapevine}", timeout_s: float = TIMEOUT_S) -> None:
+        self.client = client
+        self.prefix = prefix
+        self._timeout_s = timeout_s
+        self._is_away = True
+        self._has_been_here = False
+        self._lost = asyncio.Event()
+        self._returning: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def is_away(self) -> bool:
+        """Whether calls are not even tried."""
+        return self._is_away
+
+    def on_return(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Have this done each time before and right after Redis counts as there; `RedisAway` from it means not yet."""
+        self._returning.append(work)
+
+    async def call(self, work: Awaitable[T]) -> T:
+        """The result of one exchange with Redis, on the way of a message.
+
+        Raises:
+            RedisAway: If it is not there within the time, at once where Redis is away already.
+        """
+        task = asyncio.ensure_future(work)
+        if self._is_away:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise RedisAway
+        return await self._exchange(task, self._timeout_s)
+
+    async def insist(self, work: Awaitable[T]) -> T:
+        """The same for work that nobody waits for: it is tried in any case, and given a second."""
+        return await self._exchange(asyncio.ensure_future(work), _PATIENT_S)
+
+    async def _exchange(self, task: asyncio.Future[T], timeout_s: float) -> T:
+        try:
+            await asyncio.wait({task}, timeout=timeout_s)
+            for _ in range(3):
+                # Where this process itself was held up, the answer may lie there, not yet read.
+                if not task.done():
+                    await asyncio.sleep(0)
+        finally:
+            if not task.done():
+                task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if (current := asyncio.current_task()) is not None and current.cancelling():
+                raise
+            self._lose("no answer in time")
+        except (RedisError, OSError, TimeoutError) as error:
+            self._lose(type(error).__name__)
+        raise RedisAway
+
+    async def connect(self) -> None:
+        """Try once; a Redis that is away now may come later."""
+        with contextlib.suppress(RedisAway):
+            await self._try()
+        if self._is_away:
+            log.error("redis_away", reason="not reached at the start", effect="this process goes by its own state")
+
+    async def run(self) -> None:
+        """Watch until cancelled: while Redis is away, see whether it is back."""
+        while True:
+            self._lost.clear()
+            if not self._is_away:
+                await self._lost.wait()
+            await asyncio.sleep(_PROBE_S)
+            with contextlib.suppress(RedisAway):
+                await self._try()
+
+    async def _try(self) -> None:
+        # Connections that lie idle since before may be dead, each of them worth one failure.
+        await self.client.connection_pool.disconnect(inuse_connections=False)
+        # A write: a replica that may only be read, or one without memory left, is no use to us.
+        await self.insist(self.client.set(f"{self.prefix}:probe", b"1", px=1000))
+        for work in self._returning:
+            await work()
+        self._is_away = False
+        if self._has_been_here:
+            log.info("redis_back")
+        self._has_been_here = True
+        # Once more for what was written between the first time and now.
+        for work in self._returning:
+            await work()
+
+    def _lose(self, reason: str) -> None:
+        if not self._is_away:
+            log.error("redis_away", reason=reason, effect="this process goes by its own state")
+        self._is_away = True
+        self._lost.set()
