@@ -17,6 +17,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ask": ("bot.cli.ask", "Ask the documents a question, here in the terminal."),
     "ingest": ("bot.cli.ingest", "Take files and folders into the knowledge base."),
     "documents": ("bot.cli.documents", "List and remove documents."),
+    "export": ("bot.cli.export", "Write everything to one file, vectors and FAQs included."),
+    "import": ("bot.cli.restore", "Take an export in, without embedding it again."),
     "faq": ("bot.cli.faq", "Questions that are answered at once: add, import, warm, list, remove, match."),
     "jobs": ("bot.cli.jobs", "Background work and how far it is."),
     "login-link": ("bot.cli.login_link", "Print a link that opens the dashboard, once."),

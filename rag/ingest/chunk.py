@@ -186,9 +186,7 @@ def _chunk(
     heading = units[0].heading
     prefix = "\n".join(part for part in (title if says_something(title) else "", heading) if part)
     embedding_text = f"{prefix}\n{text}" if prefix else text
-    terms = analyse(f"{title}\n{heading}\n{text}")
-    marked = _counted(terms.marked)
-    folded = marked if terms.folded is terms.marked else _counted(terms.folded)
+    marked, folded, length = index_terms(title, heading, text)
     sentences = tuple(
         Sentence(start, end, names(text[start:end], document_id=document_id, language=language, known=known))
         for start, end in spans
@@ -202,12 +200,20 @@ def _chunk(
         page=units[0].page,
         language=language,
         marked=marked,
-        folded=marked if folded == marked else folded,
-        length=len(terms.marked),
+        folded=folded,
+        length=length,
         sentences=sentences,
         embedding_text=embedding_text,
         digest=digest.hexdigest(),
     )
+
+
+def index_terms(title: str, heading: str, text: str) -> tuple[Terms, Terms, int]:
+    """(marked, folded, length) of a chunk: what full text finds it by."""
+    terms = analyse(f"{title}\n{heading}\n{text}")
+    marked = _counted(terms.marked)
+    folded = marked if terms.folded is terms.marked else _counted(terms.folded)
+    return marked, marked if folded == marked else folded, len(terms.marked)
 
 
 def says_something(title: str) -> bool:

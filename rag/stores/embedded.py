@@ -22,12 +22,13 @@ from rag.errors import StoreUnavailable
 from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, StoredDocument, Vectors
 from rag.records import Document
 from rag.retrieval.view import ChunkInfo
-from rag.stores import faqs, reader, schema, writer
+from rag.stores import dump, faqs, reader, schema, writer
 from rag.stores.connection import damaged, explained
 from rag.stores.file import StoreFile
 from rag.stores.follower import POLL_S, Follower
 from rag.stores.snapshot import Snapshot
 from rag.stores.view import SegmentView
+from rag.transfer.ports import Dumped, DumpPage, Embedding
 
 _Asked = ParamSpec("_Asked")
 _Answer = TypeVar("_Answer")
@@ -148,6 +149,19 @@ class EmbeddedStore:
     async def epoch(self, collections: frozenset[str]) -> int:
         """The number of the last change to one of these collections."""
         return await self._read(reader.epoch, collections)
+
+    async def embedding(self) -> Embedding | None:
+        """The model of the stored vectors; None as long as there are none."""
+        return await self._read(dump.embedding)
+
+    async def dump(self, collections: frozenset[str], *, after: int = 0, limit: int = 512) -> DumpPage:
+        """The next documents with their vectors, in order of ingest."""
+        return await self._read(dump.page, collections, after, limit)
+
+    async def restore(self, documents: Sequence[Dumped], embedding: Embedding | None) -> None:
+        """Write documents together with their vectors."""
+        if documents:
+            await self._write(self._writer.restore, documents, embedding)
 
     async def put_faq(self, faq: Faq) -> None:
         """Add a FAQ, or replace the one with its id."""

@@ -21,6 +21,9 @@ Floats = NDArray[np.float32]
 SCALE = 4064
 """Length of a fixed-point unit vector: rounding 4096 components moves a vector by at most 32, and 4064 + 32 = 4096."""
 
+MAX_LENGTH = 4096
+"""Of a row in fixed point."""
+
 MAX_DIMENSIONS = 4096
 
 

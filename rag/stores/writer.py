@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
 
@@ -23,6 +23,7 @@ from rag.stores.connection import transaction
 from rag.stores.encoding import Hasher
 from rag.stores.schema import bump, check_embedding, embedding, set_meta
 from rag.stores.vectors import MAX_DIMENSIONS, fixed_point, quantised
+from rag.transfer.ports import Dumped, Embedding, StoredVectors
 
 _REMOVED_KEPT = 20_000
 """Readers further behind than this many removed documents load anew."""
@@ -64,8 +65,23 @@ class Writer:
             for document in documents:
                 known = _known_vectors(connection, document)
                 _delete(connection, _numbers(connection, document.collection, [document.id], document.source))
-                self._insert(connection, document, known, stamp)
+                self._insert(connection, document, [known.get(chunk.digest) for chunk in document.chunks], stamp)
             bump(connection, {document.collection for document in documents})
+
+    def restore(self, documents: Sequence[Dumped], model: Embedding | None) -> None:
+        """Write documents with the vectors they come with; chunks that come without are treated as in `put`."""
+        given = [[vectors and _stored_row(vectors) for vectors in each.vectors] for each in documents]
+        with transaction(self._connection()) as connection:
+            if model is not None and any(map(any, given)):
+                _remember(connection, model.model, model.dimensions)
+            stamp = self._now().isoformat(timespec="seconds")
+            for each, rows in zip(documents, given, strict=True):
+                document = each.document
+                known = _known_vectors(connection, document)
+                _delete(connection, _numbers(connection, document.collection, [document.id], document.source))
+                chunks = zip(document.chunks, rows, strict=True)
+                self._insert(connection, document, [row or known.get(chunk.digest) for chunk, row in chunks], stamp)
+            bump(connection, {each.document.collection for each in documents})
 
     def remove(self, collection: str, ids: Sequence[str], source: str | None) -> int:
         """Remove documents with everything that hangs on them; how many there were."""
@@ -82,9 +98,8 @@ class Writer:
         with transaction(self._connection()) as connection:
             check_embedding(connection, name, dimensions)
             waiting = _waiting(connection, rows)
-            if waiting and embedding(connection) is None:
-                set_meta(connection, "embedding_model", name)
-                set_meta(connection, "embedding_dimensions", dimensions)
+            if waiting:
+                _remember(connection, name, dimensions)
             for chunk, key, sentences, _ in waiting:
                 if len(rows[key][2]) != 4 * sentences:
                     raise InputError(
@@ -109,7 +124,7 @@ class Writer:
         return int(waiting)
 
     def _insert(
-        self, connection: sqlite3.Connection, document: Document, known: Mapping[str, _VectorRow], stamp: str
+        self, connection: sqlite3.Connection, document: Document, vectors: Sequence[_VectorRow | None], stamp: str
     ) -> None:
         names = list(dict.fromkeys(map(self._hasher.__getitem__, document.names)))
         doc = connection.execute(
@@ -126,14 +141,14 @@ class Writer:
             ),
         ).lastrowid
         seen: dict[str, int] = {}
-        for chunk in document.chunks:
+        for chunk, vector in zip(document.chunks, vectors, strict=True):
             seen[chunk.text] = nth = seen.get(chunk.text, -1) + 1
             row = self._chunk_row(chunk)
             number = connection.execute(
                 _INSERT_CHUNK, (doc, chunk.ordinal, passage_id(document, chunk, nth), *row)
             ).lastrowid
-            if chunk.digest in known:
-                connection.execute(_INSERT_VECTORS, (number, *known[chunk.digest]))
+            if vector is not None:
+                connection.execute(_INSERT_VECTORS, (number, *vector))
             else:
                 connection.execute("INSERT INTO pending VALUES (?, ?)", (number, doc))
 
@@ -192,6 +207,14 @@ def _known_vectors(connection: sqlite3.Connection, document: Document) -> dict[s
     return {digest: row for digest, row in rows.items() if row is not None}
 
 
+def _remember(connection: sqlite3.Connection, name: str, dimensions: int) -> None:
+    """Note the model of the first vectors. Raises `EmbeddingMismatch` for any other than theirs."""
+    check_embedding(connection, name, dimensions)
+    if embedding(connection) is None:
+        set_meta(connection, "embedding_model", name)
+        set_meta(connection, "embedding_dimensions", dimensions)
+
+
 def _numbers(connection: sqlite3.Connection, collection: str, ids: Sequence[str], source: str | None) -> list[int]:
     found: list[int] = []
     for part in _slices(ids):
@@ -234,6 +257,11 @@ def _vector_row(matrix: Vectors, dimensions: int) -> _VectorRow:
         raise InputError("the embedder returned a vector that is not finite; check EMBEDDING_MODEL and its server")
     sentences = quantised(matrix[1:])
     return fixed_point(matrix[0]).astype(np.int16).tobytes(), sentences.rows.tobytes(), sentences.scales.tobytes()
+
+
+def _stored_row(vectors: StoredVectors) -> _VectorRow:
+    rows, scales = vectors.sentences
+    return vectors.as_fixed_point().tobytes(), rows.tobytes(), scales.tobytes()
 
 
 def _slices(values: Sequence[str]) -> Iterable[Sequence[str]]:

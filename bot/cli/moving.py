@@ -1,0 +1,43 @@
+"""What `grapevine export` and `grapevine import` share: the progress bar."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rag.transfer.export import Moved
+
+
+class MovingBar:
+    """Chunks moved so far, on standard error; nothing where that is no terminal."""
+
+    def __init__(self, what: str, *, quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._chunks = self._bar.add_task(what, total=None)
+        self._texts = self._bar.add_task("texts embedded", total=None, visible=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, moved: Moved) -> None:
+        """Move the bar."""
+        self._bar.update(self._chunks, completed=moved.chunks, total=max(moved.chunks_total, moved.chunks))
+
+    def embedded(self, texts: int) -> None:
+        """Count texts that were given vectors."""
+        self._bar.update(self._texts, advance=texts, visible=True)

@@ -1,0 +1,1 @@
+"""Moving knowledge between stores: everything into one JSONL file, and back without embedding anything again."""
