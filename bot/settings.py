@@ -216,7 +216,7 @@ def load(
         SettingsError: One line for every unknown `GRAPEVINE_` name and every malformed value.
     """
     environ = os.environ if environ is None else environ
-    from_file = {k: v for k, v in dotenv_values(dotenv).items() if v} if dotenv and dotenv.is_file() else {}
+    from_file = _read(dotenv) if dotenv and dotenv.is_file() else {}
     problems = [
         _unknown(name) for name in sorted({*environ, *from_file}) if name.startswith(PREFIX) and name not in ENV_NAMES
     ]
@@ -235,6 +235,13 @@ def load(
     if problems:
         raise SettingsError("\n".join(problems))
     return settings, sources
+
+
+def _read(dotenv: Path) -> dict[str, str]:
+    try:
+        return {name: value for name, value in dotenv_values(dotenv).items() if value}
+    except UnicodeDecodeError:
+        raise SettingsError(f"{dotenv}: is not UTF-8 text; save it as UTF-8") from None
 
 
 def _unknown(name: str) -> str:

@@ -29,6 +29,7 @@ from rag.types import (
     Done,
     Exchange,
     Failed,
+    Figures,
     Outcome,
     Passage,
     Question,
@@ -103,6 +104,8 @@ class _Progress:
     shown: str = ""
     passages: tuple[Passage, ...] = ()
     end: Done | Failed | None = None
+    figures: Figures | None = None
+    """Where there is no end: what was known when the turn was cut off."""
     queue_ms: float | None = None
     trouble: str | None = None
     cited: tuple[Citation, ...] = field(default_factory=tuple)
@@ -270,7 +273,7 @@ class Turns:
                 async for event in events:
                     if isinstance(event, Delta) and not progress.shown:
                         await _until_shown(joining)
-                    self._apply(event, live, progress)
+                    self._apply(event, live, progress, trace_id)
         except Exception:  # one of the three edges that must not die
             log.exception("turn_failed", trace_id=trace_id)
             progress.trouble = "internal"
@@ -284,10 +287,12 @@ class Turns:
                 progress.trouble = "internal"
                 return "incomplete" if progress.shown else "failed"
 
-    def _apply(self, event: AnswerEvent, live: LiveMessage, progress: _Progress) -> None:
+    def _apply(self, event: AnswerEvent, live: LiveMessage, progress: _Progress, trace_id: str) -> None:
         match event:
             case Status(key=key):
                 live.status(word(key, progress.language))
+            case Figures():
+                progress.figures = event
             case Sources(passages=passages):
                 progress.passages = passages
                 live.offer_sources(tuple(_link(n, passage) for n, passage in enumerate(passages, 1)))
@@ -298,9 +303,11 @@ class Turns:
                 progress.end = event
                 progress.cited = event.citations
                 progress.shown = event.answer or progress.shown
+                if event.error is not None:
+                    log.warning("answer_cut", trace_id=trace_id, code=event.error, cause=event.cause)
             case Failed(code=code, cause=cause):
                 progress.end = event
-                log.warning("answer_failed", code=code, cause=cause)
+                log.warning("answer_failed", trace_id=trace_id, code=code, cause=cause)
 
     def _final(self, outcome: Outcome, progress: _Progress) -> Final:
         by_id = {passage.passage_id: passage for passage in progress.passages}
@@ -349,8 +356,10 @@ class Turns:
     ) -> TurnLine:
         end = progress.end
         done = end if isinstance(end, Done) else None
-        timings = end.timings if end else Timings()
-        usage = end.usage if end else Usage()
+        known = end or progress.figures
+        timings = known.timings if known else Timings()
+        usage = known.usage if known else Usage()
+        epoch = None if isinstance(known, Failed) or known is None else known.epoch
         error = progress.trouble or (end.code if isinstance(end, Failed) else done.error if done else None)
         first = delivery.first_visible_at
         return TurnLine(
@@ -385,7 +394,7 @@ class Turns:
             hedged=usage.hedged,
             breaker=self._breaker_state(),
             model=usage.model,
-            epoch=done.epoch if done else None,
+            epoch=epoch,
         )
 
 

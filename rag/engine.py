@@ -15,7 +15,20 @@ from rag.generate.citations import CitationChecker
 from rag.generate.prompt import is_refusal, within_budget
 from rag.language import detect
 from rag.ports import Answerer, GenerationRequest, InstantAnswers, InstantHit, Retrieved, Retriever, Token
-from rag.types import AnswerEvent, Delta, Done, Failed, Language, Passage, Question, Sources, Status, Timings, Usage
+from rag.types import (
+    AnswerEvent,
+    Delta,
+    Done,
+    Failed,
+    Figures,
+    Language,
+    Passage,
+    Question,
+    Sources,
+    Status,
+    Timings,
+    Usage,
+)
 
 _READ_AFTER_REFUSAL = 16
 """Pieces of the stream read after the sign for no answer, to learn what the call cost."""
@@ -134,11 +147,12 @@ class Engine:
         try:
             async with aclosing(self._answerer.stream(request)) as pieces:
                 async for piece in pieces:
+                    if writing.first_ms is None:
+                        writing.begin(piece, after_ms=self._ms_since(started))
+                        yield Figures(timings=_timings(writing, retrieved), usage=writing.usage, epoch=retrieved.epoch)
                     if isinstance(piece, Usage):
                         writing.usage = piece
                         continue
-                    if writing.first_ms is None:
-                        writing.first_ms = self._ms_since(started)
                     if shown := writing.take(piece):
                         yield Delta(text=shown)
                     if writing.is_done_refusing:
@@ -147,9 +161,7 @@ class Engine:
             trouble = error
         if shown := writing.finish(is_cut=trouble is not None):
             yield Delta(text=shown)
-        # An extractive answer has no first token worth a figure.
-        first_ms = writing.first_ms if writing.usage.llm_calls else None
-        timings = retrieved.timings.merged(Timings(llm_first_token_ms=first_ms))
+        timings = _timings(writing, retrieved)
         if writing.is_refused:
             refusal = phrases.not_found(request.language, self._contact)
             yield Delta(text=refusal)
@@ -172,6 +184,7 @@ class Engine:
                 timings=timings,
                 usage=writing.usage,
                 error=trouble.code if trouble else None,
+                cause=str(trouble) if trouble else None,
                 epoch=retrieved.epoch,
             )
 
@@ -199,6 +212,13 @@ class _Writing:
     @property
     def is_done_refusing(self) -> bool:
         return self.after_refusal > _READ_AFTER_REFUSAL
+
+    def begin(self, piece: Token | Usage, *, after_ms: float) -> None:
+        """Take note of what comes before the first token, and of when that comes."""
+        if isinstance(piece, Usage):
+            self.usage = piece
+        else:
+            self.first_ms = after_ms
 
     def take(self, token: Token) -> str:
         """What may be shown after this token."""
@@ -228,6 +248,12 @@ class _Writing:
             checked = checked.lstrip()
         self.text += checked
         return checked
+
+
+def _timings(writing: _Writing, retrieved: Retrieved) -> Timings:
+    # An extractive answer has no first token worth a figure.
+    first_ms = writing.first_ms if writing.usage.llm_calls else None
+    return retrieved.timings.merged(Timings(llm_first_token_ms=first_ms))
 
 
 def _whole(text: str, done: Done) -> tuple[AnswerEvent, ...]:

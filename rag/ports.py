@@ -114,6 +114,8 @@ class Answerer(Protocol):
     def stream(self, request: GenerationRequest) -> AsyncGenerator[Token | Usage, None]:
         """Tokens as they come, then one `Usage`, also before it raises. Closing the iterator stops the model.
 
+        A call that costs something begins with a `Usage` too: whoever closes early would learn nothing else of it.
+
         Raises a `ModelError`; after the first token only `ModelInterrupted`, `ModelTruncated` or `ModelTimeout`.
         """
         ...

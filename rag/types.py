@@ -117,6 +117,15 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the answer has cost so far, for a turn that ends before `Done`: stopped, or with nobody left to read it."""
+
+    timings: Timings
+    usage: Usage
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """The passages that the answer is being written from, numbered from 1 in this order."""
 
@@ -145,6 +154,8 @@ class Done:
     usage: Usage = field(default_factory=Usage)
     error: str | None = None
     """A short code of what went wrong (`incomplete` only), without question text or secrets."""
+    cause: str | None = None
+    """One line on it for the log; never for the asker, never with a key or the question."""
     epoch: int | None = None
     """The corpus epoch the answer was made from."""
 
@@ -161,4 +172,4 @@ class Failed:
     usage: Usage = field(default_factory=Usage)
 
 
-AnswerEvent = Status | Sources | Delta | Done | Failed
+AnswerEvent = Status | Figures | Sources | Delta | Done | Failed

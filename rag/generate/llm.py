@@ -85,8 +85,12 @@ class OpenAIAnswerer:
         """Nothing to do: the client belongs to whoever made it."""
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token | Usage, None]:
-        """Tokens as they come, then one `Usage`, also when a `ModelError` follows. Closing it hangs up."""
+        """A `Usage` of one call, tokens as they come, then the whole `Usage`, also when a `ModelError` follows.
+
+        Closing it hangs up.
+        """
         answer = _Answer(usage=Usage(model=self._model))
+        yield replace(answer.usage, llm_calls=1)
         try:
             try:
                 async with aclosing(self._texts(request, answer)) as texts:

@@ -26,12 +26,14 @@ from rag.types import (
     Done,
     Exchange,
     Failed,
+    Figures,
     Mode,
     Passage,
     Question,
     Sources,
     Status,
     Timings,
+    Usage,
 )
 from tests.emulators.model import ModelServer, Reply, words
 from tests.support.passages import passage
@@ -146,12 +148,16 @@ async def test_text_is_handed_on_while_the_model_still_writes(server: ModelServe
     server.script(Reply(tokens=("Fire ", "is covered."), held=True))
     async with aclosing(engine.answer(question())) as answer:
         stream = aiter(answer)
-        for _ in range(3):
+        for _ in range(4):
             await anext(stream)
         first = asyncio.ensure_future(anext(stream))
         exchange = await server.asked()
         await exchange.release(1)
-        assert await first == Delta(text="Fire")
+        figures = await first
+        assert isinstance(figures, Figures)
+        assert (figures.usage, figures.epoch) == (Usage(model="scripted", llm_calls=1), 7)
+        assert figures.timings.llm_first_token_ms is not None
+        assert await anext(stream) == Delta(text="Fire")
         await exchange.release()
         rest = [event async for event in stream]
     assert isinstance(rest[-1], Done)
@@ -326,7 +332,7 @@ async def test_closing_the_answer_stops_the_model(server: ModelServer, engine: E
     """Whoever stops reading in the middle of an answer stops the model call."""
     server.script(Reply(tokens=words("one two three four"), held=True))
     answer = engine.answer(question())
-    for _ in range(3):
+    for _ in range(4):
         await anext(answer)
     first = asyncio.ensure_future(anext(answer))
     exchange = await server.asked()

@@ -74,6 +74,7 @@ async def test_tokens_arrive_as_the_model_writes_them(server: ModelServer, clien
     """Each token is handed on when it is written, not when the answer is whole."""
     server.script(Reply(tokens=words("Floods are covered [1]."), held=True))
     stream = answerer(client).stream(request())
+    assert await anext(stream) == Usage(model="scripted", llm_calls=1)
     first = asyncio.ensure_future(anext(stream))
     exchange = await server.asked()
     await exchange.release(1)
@@ -253,6 +254,7 @@ async def test_closing_the_stream_hangs_up(server: ModelServer, client: AsyncOpe
     """Whoever stops reading stops the model: the server sees the connection close."""
     server.script(Reply(tokens=words("one two three"), held=True))
     stream = answerer(client).stream(request())
+    await anext(stream)
     first = asyncio.ensure_future(anext(stream))
     exchange = await server.asked()
     await exchange.release(1)

@@ -80,3 +80,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def test_an_empty_value_counts_as_unset() -> None:
     """`OPENAI_API_KEY=` in a compose file does not configure a model."""
     assert not load({"OPENAI_API_KEY": "  "}, None)[0].has_model
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    """A `.env` that is not UTF-8 is a problem with a cure, not a stack of Python."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_bytes("GRAPEVINE_CONTACT=điện thoại".encode("utf-16"))
+    with pytest.raises(SettingsError, match=r"\.env: is not UTF-8 text; save it as UTF-8"):
+        load({}, dotenv)

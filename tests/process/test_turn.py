@@ -6,11 +6,12 @@ import asyncio
 from dataclasses import fields
 
 import pytest
+import structlog
 
 from bot.smalltalk import SmallTalk
 from bot.telemetry.line import TurnLine
 from bot.turn import TurnResult, Turns
-from rag.types import AnswerEvent, Citation, Done, Failed, Sources, Status, Timings, Usage
+from rag.types import AnswerEvent, Citation, Done, Failed, Figures, Sources, Status, Timings, Usage
 from tests.support.answers import RememberingMessage, ScriptedEngine, deltas, inbound, passage
 
 CITED = Citation(n=1, document="doc1.md", title="Title 1", collection="public", passage_id="p1")
@@ -157,3 +158,30 @@ async def test_a_conversation_has_the_same_pseudonym_in_every_line() -> None:
     await stage.run()
     assert stage.lines[0].conversation == stage.lines[1].conversation
     assert len(stage.lines[0].conversation) == 16
+
+
+@pytest.mark.parametrize("how", ["stopped", "gone"])
+async def test_a_turn_that_is_cut_off_says_what_it_cost(how: str) -> None:
+    """The line of a stopped answer, and of one whose reader left, has the stages and the model call that there were."""
+    figures = Figures(
+        timings=Timings(retrieve_ms=4.0, llm_first_token_ms=80.0), usage=Usage(model="m", llm_calls=1), epoch=5
+    )
+    stage, stop = Stage(figures, *deltas("Half"), asyncio.Event()), asyncio.Event()
+    turn = asyncio.create_task(stage.run(stop=stop))
+    await stage.message.has_text.wait()
+    (stop if how == "stopped" else stage.message.gone).set()
+    await turn
+    (line,) = stage.lines
+    assert (line.outcome, line.model, line.llm_calls, line.epoch) == (how, "m", 1, 5)
+    assert (line.retrieve_ms, line.llm_first_token_ms) == (4.0, 80.0)
+
+
+async def test_the_log_says_why_an_answer_broke_off() -> None:
+    """The cause of a cut answer is logged beside the trace id of its turn; the asker sees neither."""
+    stage = Stage(*deltas("Half"), Done(outcome="incomplete", answer="Half", error="timeout", cause="host: silent"))
+    with structlog.testing.capture_logs() as logged:
+        result = await stage.run()
+    assert [(event["event"], event["cause"], event["trace_id"]) for event in logged] == [
+        ("answer_cut", "host: silent", result.trace_id)
+    ]
+    assert "silent" not in stage.message.finals[0].text
