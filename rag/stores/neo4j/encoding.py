@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from rag.errors import InputError
@@ -13,19 +14,37 @@ from rag.ports import Vectors
 from rag.records import Chunk, Terms
 from rag.stores.encoding import Hasher, hash64
 from rag.stores.vectors import MAX_DIMENSIONS, quantised
+from rag.types import Language
 
 Hashes = NDArray[np.uint32]
-_HEADER = np.dtype([("length", "<u4"), ("plain", "<u2"), ("folded", "<u2")])
+_HEADER = np.dtype(
+    [("key", "<u8"), ("document", "<u8"), ("length", "<u4"), ("plain", "<u2"), ("folded", "<u2")], align=False
+)
 
 
-class ChunkTerms(NamedTuple):
-    """Terms of one chunk as hashes, ascending in no order; `folded` is None where it equals `marked`."""
+class Card(NamedTuple):
+    """A chunk, without its vectors. Hashes of terms are in no order; `folded` is None where it equals `marked`."""
 
+    key: int
+    document: int
+    """Its document's number."""
     length: int
     marked: Hashes
     marked_counts: NDArray[np.uint8]
     folded: Hashes | None
     folded_counts: NDArray[np.uint8] | None
+    shown: bytes
+    """For `unpack_shown`: only few are ever looked at."""
+
+
+class Shown(NamedTuple):
+    """What people see of a chunk."""
+
+    passage_id: str
+    text: str
+    heading: str
+    page: int | None
+    language: Language
 
 
 def hash32(term: str) -> int:
@@ -38,23 +57,34 @@ def hashes_of(terms: Sequence[str]) -> Hashes:
     return np.array([hash32(term) for term in terms], dtype=np.uint32)
 
 
-def pack_terms(chunk: Chunk, hasher: Hasher) -> bytes:
-    """Header, hashes, counts."""
+def pack_card(chunk: Chunk, *, key: int, document: int, passage_id: str, hasher: Hasher) -> bytes:
+    """Header, hashes, counts, what is shown.
+
+    One property, because a node's properties are a chain that is walked for each that is read.
+    """
     is_folded = chunk.folded is not chunk.marked and chunk.folded != chunk.marked
     marked, counts = _hashed(chunk.marked, hasher)
     folded, folded_counts = _hashed(chunk.folded, hasher) if is_folded else (marked[:0], counts[:0])
-    header = np.array([(chunk.length, len(marked), len(folded) if is_folded else 0)], dtype=_HEADER)
-    return b"".join(part.tobytes() for part in (header, marked, folded, counts, folded_counts))
+    header = np.array([(key, document, chunk.length, len(marked), len(folded))], dtype=_HEADER)
+    shown = orjson.dumps([passage_id, chunk.text, chunk.heading, chunk.page, chunk.language])
+    return b"".join([*(part.tobytes() for part in (header, marked, folded, counts, folded_counts)), shown])
 
 
-def unpack_terms(packed: bytes) -> ChunkTerms:
+def unpack_card(packed: bytes) -> Card:
     """The reverse."""
-    length, marked, folded = np.frombuffer(packed, _HEADER, 1)[0].item()
-    hashes = np.frombuffer(packed, "<u4", marked + folded, _HEADER.itemsize)
-    counts = np.frombuffer(packed, np.uint8, marked + folded, _HEADER.itemsize + 4 * (marked + folded))
+    key, document, length, marked, folded = np.frombuffer(packed, _HEADER, 1)[0].item()
+    both, start = marked + folded, _HEADER.itemsize
+    hashes = np.frombuffer(packed, "<u4", both, start)
+    counts = np.frombuffer(packed, np.uint8, both, start + 4 * both)
+    shown = packed[start + 5 * both :]
     if not folded:
-        return ChunkTerms(length, hashes, counts, None, None)
-    return ChunkTerms(length, hashes[:marked], counts[:marked], hashes[marked:], counts[marked:])
+        return Card(key, document, length, hashes, counts, None, None, shown)
+    return Card(key, document, length, hashes[:marked], counts[:marked], hashes[marked:], counts[marked:], shown)
+
+
+def unpack_shown(packed: bytes) -> Shown:
+    """Of a card's `shown`."""
+    return Shown(*orjson.loads(packed))
 
 
 def _hashed(terms: Terms, hasher: Hasher) -> tuple[Hashes, NDArray[np.uint8]]:

@@ -24,7 +24,7 @@ TITLED_CHUNKS = 2
 SLACK = 4
 """Expired documents that a rare name may be held by besides; they are counted only when looked at."""
 
-_LIVE = "{0}.valid_from <= $today AND {0}.valid_until >= $today"
+_LIVE = "(NOT {0}:Dated OR ({0}.valid_from <= $today AND {0}.valid_until >= $today))"
 
 
 @lru_cache(maxsize=256)
@@ -47,7 +47,7 @@ CALL () {{
   WITH c, max(v) AS v, max(t) AS t
   WITH collect([c, v, t]) AS raw
   RETURN size(raw) AS searched, size([r IN raw WHERE r[0]:Stale]) AS stale,
-    [r IN raw WHERE {_LIVE.format("(r[0])")} AND NOT r[0]:Stale] AS hits
+    [r IN raw WHERE {_LIVE.format("r[0]")} AND NOT r[0]:Stale] AS hits
 }}
 CALL (hits) {{
   UNWIND hits AS h
@@ -62,7 +62,7 @@ CALL (hits) {{
 }}
 CALL () {{
   UNWIND $titles AS name
-  MATCH (e:Titled {{name: name}})<-[:ANSWERS]-(d:Document)
+  MATCH (e:Entity {{name: name}})<-[:ANSWERS]-(d:Document)
   WHERE e.collection IN $collections AND {_LIVE.format("d")}
   RETURN collect([name, d]) AS titled
 }}
@@ -85,12 +85,11 @@ CALL (hits, titled, links) {{
 CALL (hits, links, first) {{
   UNWIND [h IN hits | h[0]] + [l IN links | l[2]] + [l IN links WHERE l[4] IS NOT NULL | l[4]] + first AS c
   WITH DISTINCT c
-  MATCH (d:Document)-[:HAS]->(c)
-  WITH d, collect([c.key, c.terms, c.vectors, c.text, c.passage_id, c.label, c.document]) AS chunks
-  RETURN collect([d.collection, d.number, d.id, d.source, d.title, d.url, d.names, chunks]) AS documents
+  MATCH (d)-[:HAS]->(c)
+  RETURN collect([d.card, c.card, c.vectors]) AS chunks
 }}
 MATCH (k:Collection)
-RETURN before, collect([k.name, k.epoch]) AS after, searched, stale, size(hits) AS live, documents,
+RETURN before, collect([k.name, k.epoch]) AS after, searched, stale, size(hits) AS live, chunks,
   [x IN titled | [x[0], x[1].number]] AS titled,
   [l IN links | [l[0], l[1], l[2].key, l[3], l[4].key, l[5], l[6].number, l[7], l[8]]] AS links"""
 

@@ -68,7 +68,9 @@ class Retrieval:
     ) -> FetchedView:
         """What there is for this question. Raises `StoreUnavailable`, `EmbeddingMismatch`."""
         asked = replace(asked, vector=_usable(asked))
-        for tries in range(1, _TRIES + 1):
+        tries = 0
+        while True:
+            tries += 1
             known = self._known or await self.refresh()
             names = tuple(sorted(collections & known.collections.keys()))
             _check_dimensions(asked, known)
@@ -83,16 +85,15 @@ class Retrieval:
             is_current = _is_current(found, known, collections)
             if not is_current:
                 await self.refresh()
-            if tries < _TRIES and not _is_whole(found, collections):
+            view = self._viewed(found, collections)
+            if tries == _TRIES:
+                return view
+            if view.is_torn or not _is_whole(found, collections):
                 await asyncio.sleep(tries * _PAUSE_S)
-                continue
-            if tries < _TRIES and not is_current and self._changed(known, names, collections):
-                continue
-            if found.live < min(pool, found.searched) // 2 and pool < MAX_POOL:
+            elif found.live < min(pool, found.searched) // 2 and pool < MAX_POOL:
                 pool = min(MAX_POOL, pool * 4)
-                continue
-            break
-        return self._viewed(found, collections)
+            elif is_current or not self._changed(known, names):
+                return view
 
     async def languages(self, collections: frozenset[str]) -> Mapping[Language, int]:
         """How many chunks in which language, as last known."""
@@ -154,16 +155,15 @@ class Retrieval:
         )
         return Found(*rows[0]) if rows else NOTHING
 
-    def _changed(self, before: Known, names: tuple[str, ...], collections: frozenset[str]) -> bool:
-        """Whether another query would be asked now: new collections, indexes, titles."""
+    def _changed(self, before: Known, names: tuple[str, ...]) -> bool:
+        """Whether the same question would be put in other words now: new collections, indexes, titles."""
         now = self._known
-        if now is None:
-            return True
-        current = tuple(sorted(collections & now.collections.keys()))
-        return current != names or any(
-            now.collections[name].has_vectors != before.collections[name].has_vectors
+        return now is None or any(
+            name not in before.collections
+            or now.collections[name].has_vectors != before.collections[name].has_vectors
             or now.collections[name].latest != before.collections[name].latest
-            for name in names
+            for name in now.collections
+            if name in names or name not in before.collections
         )
 
     def _viewed(self, found: Found, collections: frozenset[str]) -> FetchedView:
@@ -213,11 +213,7 @@ def _is_current(found: Found, known: Known, collections: frozenset[str]) -> bool
 def _is_whole(found: Found, collections: frozenset[str]) -> bool:
     """Whether no write came in between. Committed data shows at once, also in the middle of a query."""
     before = {row[0]: row[1] for row in found.before if row[0] in collections}
-    return (
-        before == {row[0]: row[1] for row in found.after if row[0] in collections}
-        and not found.stale
-        and all(chunk[6] == document[1] for document in found.documents for chunk in document[7])
-    )
+    return before == {row[0]: row[1] for row in found.after if row[0] in collections} and not found.stale
 
 
 def _check_dimensions(asked: Asked, known: Known) -> None:

@@ -87,9 +87,9 @@ async def prepare(connection: Connection) -> None:
     rows = await connection.read("MATCH (m:Grapevine {id: 0}) RETURN m.version")
     version = int(rows[0][0]) if rows else 0
     if version > VERSION:
-        raise StoreTooNew(  # noqa: S608 - a message, no query
+        raise StoreTooNew(
             f"the database in Neo4j comes from a newer version of Grapevine (its format is {version}, this version "
-            f"reads {VERSION}). Update Grapevine, or set NEO4J_DATABASE to another database."
+            f"reads {VERSION}). Update Grapevine, or choose another NEO4J_DATABASE."
         )
     for number in range(version, VERSION):
         await connection.change_schema(*_STEPS[number])

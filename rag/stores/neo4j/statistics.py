@@ -18,7 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from rag.retrieval.view import Column
-from rag.stores.neo4j.encoding import ChunkTerms, Hashes
+from rag.stores.neo4j.encoding import Card, Hashes
 from rag.types import Language
 
 ALWAYS_FROM, ALWAYS_UNTIL = "", "9999-12-31"
@@ -122,17 +122,17 @@ class Tally:
     def __init__(self) -> None:
         self._drafts: dict[tuple[Span, int], _Draft] = {}
 
-    def chunk(self, span: Span, terms: ChunkTerms, language: Language, sign: int) -> None:
+    def chunk(self, span: Span, card: Card, language: Language, sign: int) -> None:
         """One chunk more (1) or less (-1)."""
         draft = self._drafts.setdefault((span, sign), _Draft())
         draft.chunks += 1
-        draft.length += terms.length
+        draft.length += card.length
         draft.languages[language] += 1
-        if terms.folded is None:
-            draft.bags["plain"].append(terms.marked)
+        if card.folded is None:
+            draft.bags["plain"].append(card.marked)
         else:
-            draft.bags["marked"].append(terms.marked)
-            draft.bags["folded"].append(terms.folded)
+            draft.bags["marked"].append(card.marked)
+            draft.bags["folded"].append(card.folded)
 
     def titles(self, span: Span, names: Hashes, sign: int) -> None:
         """One document more or less that answers to these names."""

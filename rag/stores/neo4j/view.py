@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rag.retrieval.view import ChunkInfo, Column, Floats, Link, Rows, TextScores
 from rag.stores.neo4j.connection import Row
-from rag.stores.neo4j.encoding import ChunkTerms, hashes_of, unpack_terms, unpack_vectors
+from rag.stores.neo4j.encoding import Card, hashes_of, unpack_card, unpack_shown, unpack_vectors
 from rag.stores.neo4j.statistics import Totals
 from rag.stores.vectors import Quantised, fixed_point, sentence_cosines
 from rag.types import Language
@@ -32,7 +32,8 @@ class Found(NamedTuple):
     """How many of the chunks that were searched out were just being replaced."""
     live: int
     """How many of the chunks that were searched out are valid today."""
-    documents: list[Row]
+    chunks: list[Row]
+    """Each with its document's card, its own card, its vectors."""
     titled: list[Row]
     links: list[Row]
 
@@ -44,29 +45,32 @@ class FetchedView:
     """Rows ascend by (collection, order of ingest)."""
 
     def __init__(self, found: Found, totals: Totals, *, epoch: int, dimensions: int | None) -> None:
-        documents = sorted(found.documents, key=lambda row: (row[0], row[1]))
+        cards = [(orjson.loads(row[0]), unpack_card(row[1]), row[2]) for row in found.chunks]
+        whole = [each for each in cards if each[0][1] == each[1].document]
+        self.is_torn = len(whole) < len(cards)
+        """Whether chunks were seen of a version that was just being replaced; they are left out."""
+        cards = whole
+        cards.sort(key=lambda each: (each[0][0], each[1].document, each[1].key))
         self.epoch: int | None = epoch
         self._totals = totals
-        self._documents = documents
         self._dimensions = dimensions
-        self._chunks: list[Row] = []
-        starts = [0]
-        for document in documents:
-            self._chunks += sorted(document[7], key=lambda chunk: int(chunk[0]))
-            starts.append(len(self._chunks))
-        self.first_row: NDArray[np.int32] = np.array(starts, dtype=np.int32)
-        self.document_of: NDArray[np.int32] = np.repeat(
-            np.arange(len(documents), dtype=np.int32), np.diff(self.first_row)
+        self._cards = [card for _, card, _ in cards]
+        self._vectors = [vectors or b"" for *_, vectors in cards]
+        self._documents = list({card.document: document for document, card, _ in cards}.values())
+        self._document_at = {document[1]: at for at, document in enumerate(self._documents)}
+        self._row_at = {card.key: at for at, card in enumerate(self._cards)}
+        self.document_of: NDArray[np.int32] = np.array(
+            [self._document_at.get(card.document, -1) for card in self._cards], dtype=np.int32
         )
-        self._document_at = {document[1]: at for at, document in enumerate(documents)}
-        self._row_at = {chunk[0]: at for at, chunk in enumerate(self._chunks)}
+        self.first_row: NDArray[np.int32] = np.searchsorted(
+            self.document_of, np.arange(len(self._documents) + 1)
+        ).astype(np.int32)
         self._found = found
-        self._terms: list[ChunkTerms] | None = None
         self._scored_for: tuple[Floats, tuple[Floats | None, list[Floats]]] | None = None
 
     @property
     def rows(self) -> int:
-        return len(self._chunks)
+        return len(self._cards)
 
     @property
     def documents(self) -> int:
@@ -93,7 +97,7 @@ class FetchedView:
         chunks = self._totals.chunks
         idf = np.log(1.0 + np.maximum(chunks - frequency + 0.5, 0.5) / (frequency + 0.5))
         mean = max(self._totals.length / max(chunks, 1), 1e-9)
-        lengths = np.array([each.length for each in self._all_terms()], dtype=np.float64)
+        lengths = np.array([each.length for each in self._cards], dtype=np.float64)
         norms = k1 * (1.0 - b + b * lengths / mean)
         scores = (idf[:, np.newaxis] * (counts * (k1 + 1.0) / (counts + norms))).sum(axis=0)
         return TextScores(scores=scores.astype(np.float32), idf=idf.astype(np.float32))
@@ -193,20 +197,19 @@ class FetchedView:
         return [self._info(int(row)) for row in rows]
 
     def _info(self, row: int) -> ChunkInfo:
-        _, _, _, text, passage_id, packed, _ = self._chunks[row]
-        collection, _, id_, source, title, url, *_ = self._documents[int(self.document_of[row])]
-        heading, page, language = orjson.loads(packed)
+        collection, _, id_, source, title, url = self._documents[int(self.document_of[row])]
+        shown = unpack_shown(self._cards[row].shown)
         return ChunkInfo(
-            passage_id=passage_id,
+            passage_id=shown.passage_id,
             document=id_,
             source=source,
             title=title,
             collection=collection,
-            text=text,
-            heading=heading,
-            page=page,
+            text=shown.text,
+            heading=shown.heading,
+            page=shown.page,
             url=url,
-            language=language,
+            language=shown.language,
         )
 
     def _forward(self, number: int) -> list[tuple[int, list[int], int, int, bool]]:
@@ -217,17 +220,12 @@ class FetchedView:
                 found.append((row, sentences, place, degree, name.startswith("@")))
         return sorted(found, key=lambda link: (not link[4], link[3], link[0]))
 
-    def _all_terms(self) -> list[ChunkTerms]:
-        if self._terms is None:
-            self._terms = [unpack_terms(chunk[1]) for chunk in self._chunks]
-        return self._terms
-
     def _counts(self, terms: Sequence[str], column: Column) -> NDArray[np.float64]:
         """How often each row holds each term; shape (terms, rows)."""
         counts = np.zeros((len(terms), self.rows), dtype=np.float64)
         if not self.rows or not len(terms):
             return counts
-        packed = [_column(each, column) for each in self._all_terms()]
+        packed = [_column(each, column) for each in self._cards]
         hashes = np.concatenate([each[0] for each in packed])
         times = np.concatenate([each[1] for each in packed])
         rows = np.repeat(np.arange(self.rows), [len(each[0]) for each in packed])
@@ -247,10 +245,9 @@ class FetchedView:
     def _score(self, vector: Floats) -> tuple[Floats | None, list[Floats]]:
         none = np.zeros(0, dtype=np.float32)
         sentences = [none] * self.rows
-        packed = [chunk[2] for chunk in self._chunks]
-        if self._dimensions is None or not any(packed):
+        if self._dimensions is None or not any(self._vectors):
             return None, sentences
-        blocks = [unpack_vectors(each or b"", self._dimensions) for each in packed]
+        blocks = [unpack_vectors(each, self._dimensions) for each in self._vectors]
         flat = Quantised(np.concatenate([rows for rows, _ in blocks]), np.concatenate([scales for _, scales in blocks]))
         values = sentence_cosines(flat, fixed_point(vector))
         cosines = np.full(self.rows, -1.0, dtype=np.float32)
@@ -263,7 +260,7 @@ class FetchedView:
         return cosines, sentences
 
 
-def _column(terms: ChunkTerms, column: Column) -> tuple[Any, Any]:
-    if column == "folded" and terms.folded is not None and terms.folded_counts is not None:
-        return terms.folded, terms.folded_counts
-    return terms.marked, terms.marked_counts
+def _column(card: Card, column: Column) -> tuple[Any, Any]:
+    if column == "folded" and card.folded is not None and card.folded_counts is not None:
+        return card.folded, card.folded_counts
+    return card.marked, card.marked_counts

@@ -18,7 +18,7 @@ from rag.records import Chunk, Document
 from rag.stores.encoding import Hasher
 from rag.stores.neo4j import faqs
 from rag.stores.neo4j.connection import Row, Transaction
-from rag.stores.neo4j.encoding import hashes_of, pack_terms, unpack_terms
+from rag.stores.neo4j.encoding import hashes_of, pack_card, unpack_card
 from rag.stores.neo4j.schema import embedding, label
 from rag.stores.neo4j.statistics import ALWAYS_FROM, ALWAYS_UNTIL, MERGE_FROM, Span, Tally, delta_of, merged
 from rag.stores.writer import passage_id
@@ -31,7 +31,7 @@ _OLD = """
 UNWIND $identities AS i
 MATCH (d:Document {collection: $collection, source: i[0], id: i[1]})
 OPTIONAL MATCH (d)-[:HAS]->(c:Chunk) WHERE NOT c:Stale
-RETURN d.number, d.id, d.valid_from, d.valid_until, d.names, c.key, c.terms, c.language, c:Pending
+RETURN d.number, d.id, d.valid_from, d.valid_until, d.names, c.key, c.card, c.language, c:Pending
 """
 _FIND = """
 UNWIND $ids AS id
@@ -41,13 +41,15 @@ RETURN d.source, d.id
 _PUT_DOCUMENTS = """
 UNWIND $documents AS row
 MERGE (d:Document {collection: row.collection, source: row.source, id: row.id})
-SET d = row
+SET d = row REMOVE d:Dated
+FOREACH (_ IN CASE WHEN row.valid_from = $always[0] AND row.valid_until = $always[1] THEN [] ELSE [1] END | SET d:Dated)
 """
 _PUT_CHUNKS = """
 UNWIND $chunks AS row
 MATCH (d:Document {{number: row.document}})
 CREATE (d)-[:HAS]->(c:Chunk:Pending:{label})
 SET c = row
+FOREACH (_ IN CASE WHEN row.valid_until IS NULL THEN [] ELSE [1] END | SET c:Dated)
 """
 _PUT_NEXT = """
 UNWIND $numbers AS number
@@ -164,7 +166,7 @@ async def put(transaction: Transaction, collection: str, documents: Sequence[Doc
     former.take_off(tally)
     prepared.add_to(tally)
     await _run(transaction, _DROP_ANSWERS, numbers=former.numbers)
-    await _run(transaction, _PUT_DOCUMENTS, documents=prepared.documents)
+    await _run(transaction, _PUT_DOCUMENTS, documents=prepared.documents, always=[ALWAYS_FROM, ALWAYS_UNTIL])
     await _run(transaction, _PUT_CHUNKS.format(label=label(collection)), chunks=prepared.chunks)
     await _run(transaction, _PUT_NEXT, numbers=[row["number"] for row in prepared.documents if row["chunks"] > 1])
     await _run(transaction, _PUT_MENTIONS, collection=collection, names=prepared.mentions)
@@ -307,10 +309,8 @@ class _Prepared:
             held: set[str] = set()
             seen: Counter[str] = Counter()
             for chunk in document.chunks:
-                row = _chunk_row(document, chunk, seen[chunk.text], hasher)
-                self.chunks.append(
-                    row | {"key": key, "document": number, "valid_from": span[0], "valid_until": span[1]}
-                )
+                row = _chunk_row(document, chunk, seen[chunk.text], hasher, key=key, number=number)
+                self.chunks.append(row | _validity(span))
                 seen[chunk.text] += 1
                 for name, sentences in _named(chunk).items():
                     held.add(name)
@@ -331,8 +331,9 @@ class _Prepared:
     def add_to(self, tally: Tally) -> None:
         for span, names in zip(self._spans, self._names, strict=True):
             tally.titles(span, hashes_of(names), 1)
+        first = self.documents[0]["number"] if self.documents else 0
         for row in self.chunks:
-            tally.chunk((row["valid_from"], row["valid_until"]), unpack_terms(row["terms"]), row["language"], 1)
+            tally.chunk(self._spans[row["document"] - first], unpack_card(row["card"]), row["language"], 1)
 
 
 class _Former:
@@ -350,7 +351,7 @@ class _Former:
         for row in self._documents.values():
             tally.titles((row[2], row[3]), hashes_of(row[4]), -1)
         for row in self._chunks:
-            tally.chunk((row[2], row[3]), unpack_terms(row[6]), row[7], -1)
+            tally.chunk((row[2], row[3]), unpack_card(row[6]), row[7], -1)
 
 
 def _document_row(document: Document, number: int, span: Span, now: datetime) -> dict[str, Any]:
@@ -370,17 +371,23 @@ def _document_row(document: Document, number: int, span: Span, now: datetime) ->
         "chunks": len(document.chunks),
         "names": list(dict.fromkeys(document.names)),
         "title_terms": list(document.title_terms),
+        "card": orjson.dumps(
+            [document.collection, number, document.id, document.source, document.title, document.url]
+        ).decode(),
         "updated_at": now.isoformat(timespec="seconds"),
     }
 
 
-def _chunk_row(document: Document, chunk: Chunk, nth: int, hasher: Hasher) -> dict[str, Any]:
+def _chunk_row(document: Document, chunk: Chunk, nth: int, hasher: Hasher, *, key: int, number: int) -> dict[str, Any]:
     is_folded = chunk.folded is not chunk.marked and chunk.folded != chunk.marked
     has_head = chunk.embedding_text.endswith(chunk.text)
+    passage = passage_id(document, chunk, nth)
     return {
+        "key": key,
+        "document": number,
         "collection": document.collection,
         "ordinal": chunk.ordinal,
-        "passage_id": passage_id(document, chunk, nth),
+        "passage_id": passage,
         "text": chunk.text,
         "heading": chunk.heading,
         "page": chunk.page,
@@ -390,10 +397,14 @@ def _chunk_row(document: Document, chunk: Chunk, nth: int, hasher: Hasher) -> di
         "embedding_text": None if has_head else chunk.embedding_text,
         "marked": _repeated(chunk.marked),
         "folded": _repeated(chunk.folded) if is_folded else None,
-        "terms": pack_terms(chunk, hasher),
+        "card": pack_card(chunk, key=key, document=number, passage_id=passage, hasher=hasher),
         "spans": [at for sentence in chunk.sentences for at in (sentence.start, sentence.end)],
-        "label": orjson.dumps([chunk.heading, chunk.page, chunk.language]).decode(),
     }
+
+
+def _validity(span: Span) -> dict[str, str]:
+    """Properties of what is true on some days only; few things are, so the others have none to be read."""
+    return {} if span == (ALWAYS_FROM, ALWAYS_UNTIL) else {"valid_from": span[0], "valid_until": span[1]}
 
 
 def _repeated(terms: Iterable[tuple[str, int]]) -> str:
