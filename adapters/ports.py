@@ -28,7 +28,8 @@ class Inbound:
     received_at: float
     """`time.monotonic()` when it reached us."""
     place: str = ""
-    """The most specific name that `GRAPEVINE_ACCESS` may use, e.g. the chat's or the channel's id."""
+    """The most specific name that `GRAPEVINE_ACCESS` may use, e.g. the chat's or the channel's id; with a `*` before
+    it where somebody from outside the organisation speaks."""
     language_hint: str | None = None
     """The language of the person's interface, if the platform tells."""
     is_private: bool = True

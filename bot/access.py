@@ -11,6 +11,7 @@ from adapters.ports import Platform
 
 COLLECTION = re.compile(r"[a-z0-9_]{1,40}")
 EVERYTHING: Final = "*"
+OUTSIDE: Final = "*"
 DEFAULT_ACCESS = "*=public console=*"
 _PLATFORMS: tuple[str, ...] = get_args(Platform)
 _FORM = "entries like `*=public slack=public,staff slack:C0PUBLIC=public`, separated by spaces"
@@ -29,10 +30,12 @@ class Access:
 
         Args:
             platform: Where the question comes from.
-            place: The chat's or channel's id, as written after the colon in the setting.
+            place: The chat's or channel's id, as written after the colon in the setting; with a `*` before it for
+                people from outside the organisation, whom only an entry for the place itself or `*` lets in.
             existing: All collections there are, in terms of which `*` is understood.
         """
-        for name in (f"{platform}:{place}", platform, EVERYTHING):
+        own = f"{platform}:{place.removeprefix(OUTSIDE)}"
+        for name in (own, EVERYTHING) if place.startswith(OUTSIDE) else (own, platform, EVERYTHING):
             if (grant := self.grants.get(name)) is not None:
                 return frozenset(existing) if grant == EVERYTHING else grant
         return frozenset()

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from adapters.ports import Allowance
 
-_HORIZON_CALLS = 2.0
+_HORIZON_CALLS = 2.2
 _HORIZON_MOST_S = 6.0
 """Spare calls are spent as if the answer went on for so many calls' worth of time, but at most so long."""
-_KEPT = 0.5
+_KEPT = 0.45
 """Spare calls kept back for the end of the answer."""
 _AFTER_SILENCE = 0.9
 """Share of the usual interval that text waits for company when it comes after a silence."""

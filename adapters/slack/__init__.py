@@ -1,0 +1,1 @@
+"""Slack: events become `Inbound`, answers grow in one message by `chat.update`."""
