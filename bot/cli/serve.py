@@ -18,8 +18,11 @@ from bot.settings import Settings
 from bot.telemetry.log import configure, log_loop_error, write_turn
 
 if TYPE_CHECKING:
+    from bot.lanes import Lanes
     from bot.wiring import Application, Core
 
+_LAST_WORDS_S = 2.0
+"""For what a stopped answer still has to say to its reader."""
 _PRUNE_EVERY_S = 3600.0
 
 log = structlog.get_logger(__name__)
@@ -54,7 +57,7 @@ async def _serve(configured: Settings) -> None:
     async with open_application(configured, write_turn=write_turn) as app:
         await _load(app.core)
         drain_s = configured.drain_s
-        runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=drain_s, handler_cancellation=True)
+        runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=_LAST_WORDS_S, handler_cancellation=True)
         await runner.setup()
         try:
             address = await _listen(runner, configured)
@@ -66,8 +69,9 @@ async def _serve(configured: Settings) -> None:
             await _run_until(stop, app)
             log.info("stopping")
             click.echo("stopping: running answers come to their end", err=True)
-            app.replica.web.lanes.close()
-            is_complete, _ = await asyncio.gather(app.intake.drain(timeout_s=drain_s), runner.cleanup())
+            is_complete, _ = await asyncio.gather(
+                app.intake.drain(timeout_s=drain_s), _close_web(runner, app.replica.web.lanes, drain_s)
+            )
             if not is_complete:
                 click.echo("stopping: unfinished answers are resumed by the next start", err=True)
         finally:
@@ -95,18 +99,43 @@ async def _listen(runner: web.AppRunner, configured: Settings) -> str:
     return f"http://{shown}:{port}"
 
 
+async def _close_web(runner: web.AppRunner, lanes: Lanes, drain_s: float) -> None:
+    """Let the answers on the web come to their end; those that do not in time are stopped, with what there is of them.
+
+    aiohttp waits for its timeout twice, and then cuts connections: nobody would learn how the answer ended.
+    """
+    for site in list(runner.sites):
+        await site.stop()
+    lanes.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(drain_s):
+            while lanes.known:  # noqa: ASYNC110 - once, at the end
+                await asyncio.sleep(0.05)
+    for event_id in lanes.known:
+        lanes.tell("stop", event_id)
+    await runner.cleanup()
+
+
 async def _run_until(stop: asyncio.Event, app: Application) -> None:
     """Run the platforms until told to stop; a refused token ends only its own platform."""
     tasks = [asyncio.create_task(_prune(app), name="prune"), asyncio.create_task(_warm(app.core), name="warm")]
     if app.telegram is not None:
         tasks.append(asyncio.create_task(app.intake.watch(), name="owed"))
         tasks.append(asyncio.create_task(_telegram(app), name="telegram"))
+    for task in tasks:
+        task.add_done_callback(_note_failure)
     try:
         await stop.wait()
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _note_failure(task: asyncio.Task[None]) -> None:
+    """Work that ended by a bug is missed at once, not when the server stops."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("background_work_failed", task=task.get_name(), error=type(error).__qualname__)
 
 
 async def _telegram(app: Application) -> None:
