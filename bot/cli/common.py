@@ -62,7 +62,15 @@ def log_beside_result(configured: Settings) -> None:
     """
     to_file = configured.log != "-"
     level = logging.INFO if to_file or not sys.stderr.isatty() else logging.ERROR
-    atexit.register(configure(configured.log if to_file else "2", secrets=configured.secrets, level=level))
+    atexit.register(open_log(configured, configured.log if to_file else "2", level=level))
+
+
+def open_log(configured: Settings, target: str, *, level: int = logging.INFO) -> Callable[[], None]:
+    """Send all logging to `target` from now on; a function that closes it. Says which setting is at fault."""
+    try:
+        return configure(target, secrets=configured.secrets, level=level)
+    except OSError as error:
+        raise click.ClickException(f"GRAPEVINE_LOG: {error.filename}: {error.strerror}") from error
 
 
 def print_json(value: Any) -> None:

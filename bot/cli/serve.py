@@ -12,10 +12,10 @@ import click
 import structlog
 from aiohttp import web
 
-from bot.cli.common import run, settings
+from bot.cli.common import open_log, run, settings
 from bot.leader import leading
 from bot.settings import Settings
-from bot.telemetry.log import configure, log_loop_error, write_turn
+from bot.telemetry.log import log_loop_error, write_turn
 
 if TYPE_CHECKING:
     from bot.lanes import Lanes
@@ -36,10 +36,7 @@ def command(host: str | None, port: int | None) -> None:
     configured = settings()
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     configured = configured.model_copy(update=changes)
-    try:
-        close_log = configure(configured.log, secrets=configured.secrets)
-    except OSError as error:
-        raise click.ClickException(f"GRAPEVINE_LOG: {error.filename}: {error.strerror}") from error
+    close_log = open_log(configured, configured.log)
     try:
         run(_serve(configured))
     finally:

@@ -38,7 +38,7 @@ _FUNCTION_WORDS = frozenset(
         " many any some please tell about get very just also after before while until since now still even own same"
         " la cua va co khong duoc cho trong mot nhung cac nguoi toi thi nay voi khi da den tu hay nao gi bao nhieu nhu"
         " sau truoc can ban minh bi ra vao theo ve sao ai neu tai hon de roi ma con o den thoi may nhe a vay xin hoi"
-        " lam"
+        " lam nghia mean meaning"
     ).folded
 )
 _WANTS_NUMBER = re.compile(

@@ -112,3 +112,12 @@ def test_links_between_documents_become_words() -> None:
     """A quotation's link to another document is shown as its words only."""
     quoted = excerpts("What about theft?", (passage(1, "For theft see [Theft cover](theft.md) now."),), "en")
     assert check("\n".join(quoted), (FEES,))[0].endswith("- For theft see Theft cover now. [1]")
+
+
+def test_asking_for_a_meaning_is_not_asking_about_the_word_meaning() -> None:
+    """A question for what X means quotes what is said of X, and no other sentence that only holds "means"."""
+    glossary = passage(1, "**Hydrolock** (thủy kích): engine damage because water was drawn into the cylinder.")
+    errors = passage(2, "Error E-34 means that the photo has no position: allow location and take it again.")
+    for question in ("What does hydrolock mean?", "What is the meaning of hydrolock?"):
+        (line,) = excerpts(question, (glossary, errors), "en")[2:]
+        assert "water was drawn" in line

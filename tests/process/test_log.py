@@ -8,10 +8,13 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import orjson
 import pytest
 import structlog
 
+from bot.cli.common import open_log
+from bot.settings import Settings
 from bot.telemetry.log import configure, log_loop_error
 from rag.errors import StoreUnavailable
 
@@ -71,3 +74,9 @@ async def test_a_task_that_nobody_waited_for(tmp_path: Path) -> None:
     assert (entry["event"], entry["what"]) == ("loop_error", "Task exception was never retrieved")
     assert "KeyError" in entry["exception"]
     assert SECRET not in str(entry)
+
+
+def test_a_log_that_cannot_be_opened_names_the_setting(tmp_path: Path) -> None:
+    """Every command says which setting is at fault, not only which path."""
+    with pytest.raises(click.ClickException, match=r"^GRAPEVINE_LOG: .*: Is a directory$"):
+        open_log(Settings(), str(tmp_path))
