@@ -236,6 +236,8 @@ class Intake:
             # Asked now and not when the question was queued: access may have been taken away in between.
             collections = await self._may_read(inbound.platform, inbound.place)
             joining = Joining(inbound)
+            # Part of the answer to the first question alone may be on the screen already.
+            joining.is_over = debt.message_id is not None
             joiner = asyncio.create_task(self._let_join(debt, run, joining))
             try:
                 await self._turns.run(

@@ -296,7 +296,7 @@ async def _open_redis(settings: Settings) -> AsyncIterator[SharedRedis | None]:
     from bot.state.redis_link import RedisLink  # noqa: PLC0415 - see the top
 
     url = settings.redis_url.get_secret_value()
-    client, ears = _redis(url, answer_s=1.0), _redis(url, answer_s=None)
+    client, ears = _redis(url), _redis(url)
     try:
         yield SharedRedis(link=RedisLink(client), ears=ears)
     finally:
@@ -304,21 +304,22 @@ async def _open_redis(settings: Settings) -> AsyncIterator[SharedRedis | None]:
         await ears.aclose()
 
 
-def _redis(url: str, *, answer_s: float | None) -> Redis:
+def _redis(url: str) -> Redis:
     from redis.asyncio import BlockingConnectionPool, Redis  # noqa: PLC0415 - see the top
     from redis.asyncio.retry import Retry  # noqa: PLC0415 - see the top
     from redis.backoff import NoBackoff  # noqa: PLC0415 - see the top
     from redis.maint_notifications import MaintNotificationsConfig  # noqa: PLC0415 - see the top
 
-    # No retries (the client's default is three): whoever asks has 20 ms, and a way to do without.
+    # No retries (the client's default is three): whoever asks has 20 ms, and a way to do without. No time-outs either:
+    # `RedisLink` has them, and can tell a Redis that is late from a process that was held up itself.
     return Redis.from_pool(
         BlockingConnectionPool.from_url(
             url,
             max_connections=32,
-            timeout=1.0,
+            timeout=None,
             retry=Retry(NoBackoff(), 0),
-            socket_timeout=answer_s,
-            socket_connect_timeout=1.0,
+            socket_timeout=None,
+            socket_connect_timeout=None,
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
     )

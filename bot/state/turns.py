@@ -260,7 +260,13 @@ class SqliteTurns:
 
     async def forget(self, event_id: str) -> None:
         """See `Journal.forget`."""
-        await self._changes(_SETTLE, (event_id,))
+
+        # Nor is the shared store to be told that it was settled: it knows better.
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(_SETTLE, (event_id,))
+            db.execute("UPDATE turns SET is_unshared = 0 WHERE event_id = ?", (event_id,))
+
+        await self._state.run(work)
 
     def _alive(self, db: sqlite3.Connection, owner: str) -> None:
         """An owner that has never beaten is alive from now on."""

@@ -173,6 +173,31 @@ async def test_an_owner_that_was_taken_for_dead_may_not_write(redis: RedisServer
         assert await other.turns.settle("1", "b") is True
 
 
+async def test_an_event_that_two_accepted_stays_with_one(redis: RedisServer, tmp_path: Path) -> None:
+    """One replica was cut off and accepted what the other had: it gives way when it is back, and disturbs nothing."""
+    (tmp_path / "b").mkdir()
+    async with replica(redis, tmp_path) as one, replica(redis, tmp_path / "b", "b") as other:
+        await other.turns.claim(turn("1", owner="b"), most_waiting=5)
+        one.link._lose("cut off by the test")
+        assert await one.turns.claim(turn("1"), most_waiting=5) == 0
+        await one.until_back()
+        await one.turns.mend()
+        assert await one.turns.record("1", "a", message_id="76") is False
+        assert await other.turns.record("1", "b", message_id="77") is True
+        assert await other.turns.settle("1", "b") is True
+
+
+async def test_a_process_that_was_held_up_does_not_blame_redis(redis: RedisServer, tmp_path: Path) -> None:
+    """The loop stood still for longer than a call may take: the answer had come all the same."""
+    async with replica(redis, tmp_path, timeout_s=0.02) as one:
+        await one.turns.beat("a")
+        asking = asyncio.create_task(one.turns.claim(turn("1"), most_waiting=5))
+        await asyncio.sleep(0)
+        time.sleep(0.1)  # noqa: ASYNC251 - that is the point
+        assert await asking == 0
+        assert not one.link.is_away
+
+
 async def test_a_claim_that_cannot_be_written_down_is_taken_back(redis: RedisServer, tmp_path: Path) -> None:
     """The disk refuses: the platform hears no acknowledgement, and its next delivery is accepted."""
 
