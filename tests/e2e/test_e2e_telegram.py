@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.emulators.model import Exchange, ModelServer, Reply, words
 from tests.emulators.telegram import TelegramEmulator
 from tests.support.process import serving
@@ -18,6 +20,9 @@ ANSWER = (
     "The cover begins seven days after the payment [2]. A bike with an approved tracker pays less [1], and the "
     "minimum price stays the same. Report the theft to the police within a day. " * 3
 ).strip()
+
+pytestmark = pytest.mark.timeout(300)
+"""Real processes on a machine with other work to do."""
 
 
 def settings(telegram: TelegramEmulator, model: ModelServer) -> dict[str, str]:

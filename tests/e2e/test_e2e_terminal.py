@@ -7,8 +7,13 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.emulators.model import ModelServer, Reply, words
 from tests.support.process import grapevine, serving
+
+pytestmark = pytest.mark.timeout(300)
+"""Real processes on a machine with other work to do."""
 
 
 async def test_a_question_in_the_terminal_is_answered_with_sources(data: Path) -> None:
