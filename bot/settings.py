@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -17,6 +17,9 @@ from bot.access import DEFAULT_ACCESS, Access, parse_access
 from rag.embeddings import parse_model
 
 PREFIX = "GRAPEVINE_"
+
+
+_NEO4J_SCHEMES = frozenset({"bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc"})
 
 
 class SettingsError(Exception):
@@ -47,6 +50,18 @@ class Settings(BaseModel):
     )
     embedding_api_key: SecretStr | None = _field(
         "EMBEDDING_API_KEY", None, "Key of the embeddings' endpoint; unset: as OPENAI_API_KEY."
+    )
+    neo4j_uri: str | None = _field(
+        "NEO4J_URI", None, "Neo4j that keeps the documents, e.g. `bolt://host:7687`; unset: a file in GRAPEVINE_DATA."
+    )
+    neo4j_username: str = _field("NEO4J_USERNAME", "neo4j", "User name in Neo4j.")
+    neo4j_password: SecretStr | None = _field("NEO4J_PASSWORD", None, "Its password; unset: no login.")
+    neo4j_database: str = _field("NEO4J_DATABASE", "neo4j", "Database in Neo4j.")
+    neo4j_pool_size: int = _field("NEO4J_POOL_SIZE", 50, "Connections to Neo4j that may be open at once.")
+    neo4j_vector_index: str = _field(
+        "NEO4J_VECTOR_INDEX",
+        "m=16 ef_construction=200 quantisation=none",
+        "How new vector indexes are made; quantisation is `none`, `scalar` or `binary`.",
     )
     redis_url: SecretStr | None = _field(
         "REDIS_URL", None, "Redis that replicas share, e.g. `redis://host:6379/0`; unset: this process's own state."
@@ -83,6 +98,30 @@ class Settings(BaseModel):
             parts = urlsplit(value)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
                 raise ValueError("must be an address like `https://host/path`")
+        return value
+
+    @field_validator("neo4j_uri")
+    @classmethod
+    def _is_neo4j_uri(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in _NEO4J_SCHEMES or not parts.hostname:
+                raise ValueError("must be an address like `bolt://host:7687` or `neo4j+s://host`")
+            if parts.username is not None or parts.password is not None:
+                raise ValueError("must not hold a login; use NEO4J_USERNAME and NEO4J_PASSWORD")
+        return value
+
+    @field_validator("neo4j_pool_size")
+    @classmethod
+    def _is_pool_size(cls, value: int) -> int:
+        if not 2 <= value <= 1000:
+            raise ValueError("must be a number from 2 to 1000")
+        return value
+
+    @field_validator("neo4j_vector_index")
+    @classmethod
+    def _is_vector_index(cls, value: str) -> str:
+        parse_vector_index(value)
         return value
 
     @field_validator("telegram_bot_token")
@@ -189,8 +228,35 @@ class Settings(BaseModel):
             self.embedding_api_key,
             self.admin_token,
             self.redis_url,
+            self.neo4j_password,
         )
         return tuple(secret.get_secret_value() for secret in (*single, *self.api_tokens) if secret)
+
+
+class VectorIndex(NamedTuple):
+    """`NEO4J_VECTOR_INDEX`, parsed."""
+
+    m: int = 16
+    ef_construction: int = 200
+    quantisation: str = "none"
+
+
+def parse_vector_index(text: str) -> VectorIndex:
+    """The parts that `text` names over the defaults. Raises `ValueError` naming the accepted form."""
+    given = dict(part.partition("=")[::2] for part in text.split())
+    form = "must be a list like `m=16 ef_construction=200 quantisation=none`"
+    if not given.keys() <= set(VectorIndex._fields) or not all(given.values()):
+        raise ValueError(form)
+    try:
+        m, ef_construction = int(given.get("m", 16)), int(given.get("ef_construction", 200))
+    except ValueError as error:
+        raise ValueError(form) from error
+    if not 1 <= m <= 512 or not 1 <= ef_construction <= 3200:
+        raise ValueError("m goes from 1 to 512, ef_construction from 1 to 3200")
+    quantisation = given.get("quantisation", "none")
+    if quantisation not in {"none", "scalar", "binary"}:
+        raise ValueError("quantisation is `none`, `scalar` or `binary`")
+    return VectorIndex(m, ef_construction, quantisation)
 
 
 def env_name(field: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +19,7 @@ from bot.faqs.warm import Warmer
 from bot.ingest_job import documents_kinds
 from bot.intake import Intake
 from bot.jobs import JobRunner
-from bot.settings import Settings
+from bot.settings import Settings, parse_vector_index
 from bot.smalltalk import SmallTalk
 from bot.state.jobs import JobTable
 from bot.state.sessions import SessionTable
@@ -28,7 +29,7 @@ from bot.uploads import Uploads
 from rag.cache.faq import FaqBook
 from rag.embeddings import parse_model
 from rag.engine import Engine
-from rag.errors import StoreError
+from rag.errors import StoreError, StoreUnavailable
 from rag.generate.extractive import ExtractiveAnswerer
 from rag.ingest.sandbox import ParserPool
 from rag.retrieval.search import Search
@@ -39,6 +40,7 @@ from rag.stores.embedded import EmbeddedStore
 if TYPE_CHECKING:
     from aiogram import Bot
     from aiohttp import web
+    from neo4j import AsyncDriver
     from openai import AsyncOpenAI
     from redis.asyncio import Redis
 
@@ -46,7 +48,11 @@ if TYPE_CHECKING:
     from adapters.telegram.platform import TelegramPlatform
     from bot.replica import Replica, SharedRedis
     from bot.telemetry.line import TurnLine, TurnLog
+    from rag.cache.faq import FaqStore
     from rag.ports import Answerer, Embedder
+    from rag.stores.neo4j import Neo4jStore
+
+    Store = EmbeddedStore | Neo4jStore
 
 RECENT_TURNS = 200
 """Turns whose lines the dashboard can show."""
@@ -59,7 +65,7 @@ class Core:
     """What answers questions, whatever the platform."""
 
     settings: Settings
-    store: EmbeddedStore
+    store: Store
     embedder: Embedder
     search: Search
     engine: Engine
@@ -89,9 +95,49 @@ class Application:
     """Where the admin token lies, if it was not configured."""
 
 
-def knowledge_store(settings: Settings) -> EmbeddedStore:
+def knowledge_store(settings: Settings) -> Store:
     """The store that the settings name; not opened yet."""
-    return EmbeddedStore(settings.data / "knowledge.db")
+    if settings.neo4j_uri is None:
+        return EmbeddedStore(settings.data / "knowledge.db")
+    from rag.stores.neo4j import Neo4jStore, VectorOptions  # noqa: PLC0415 - see the top
+
+    m, ef_construction, quantisation = parse_vector_index(settings.neo4j_vector_index)
+    return Neo4jStore(
+        _neo4j_driver(settings, settings.neo4j_uri),
+        address=settings.neo4j_uri,
+        database=settings.neo4j_database,
+        pool_size=settings.neo4j_pool_size,
+        vectors=VectorOptions(m=m, ef_construction=ef_construction, quantisation=quantisation),
+    )
+
+
+def _neo4j_driver(settings: Settings, uri: str) -> AsyncDriver:
+    from neo4j import AsyncGraphDatabase, NotificationMinimumSeverity  # noqa: PLC0415 - see the top
+
+    password = settings.neo4j_password
+    return AsyncGraphDatabase.driver(
+        uri,
+        auth=(settings.neo4j_username, password.get_secret_value()) if password else None,
+        max_connection_pool_size=settings.neo4j_pool_size,
+        # The driver's own 60, 30 and 30 seconds are longer than anybody waits for an answer.
+        connection_acquisition_timeout=2.0,
+        connection_timeout=1.0,
+        max_transaction_retry_time=0.0,  # the store retries, and knows what may be
+        liveness_check_timeout=30.0,
+        keep_alive=True,
+        notifications_min_severity=NotificationMinimumSeverity.OFF,
+        telemetry_disabled=True,
+        user_agent="grapevine",
+    )
+
+
+def _faq_store(settings: Settings, store: Store) -> FaqStore:
+    """Where FAQs are read: a database that can be away is backed by a copy on this machine."""
+    if settings.neo4j_uri is None:
+        return store
+    from rag.stores.neo4j import KeptFaqs  # noqa: PLC0415 - see the top
+
+    return KeptFaqs(store, settings.data / "faqs.json")
 
 
 @asynccontextmanager
@@ -160,7 +206,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         await store.check_embedding(embedder.name, embedder.dimensions)
         answerer, client = await stack.enter_async_context(open_answerer(settings))
         search = Search(store, embedder)
-        book = FaqBook(store)
+        book = FaqBook(_faq_store(settings, store))
         await book.open()
         stack.push_async_callback(book.close)
         # Without FAQs: a warm-up would get the very answer that it is to make anew.
@@ -362,9 +408,7 @@ def _openai(key: str | None, base_url: str | None) -> AsyncOpenAI:
     )
 
 
-def _cached_names(
-    store: EmbeddedStore, clock: Callable[[], float] = time.monotonic
-) -> Callable[[], Awaitable[frozenset[str]]]:
+def _cached_names(store: Store, clock: Callable[[], float] = time.monotonic) -> Callable[[], Awaitable[frozenset[str]]]:
     known: frozenset[str] = frozenset()
     until = float("-inf")
     lock = asyncio.Lock()
@@ -374,7 +418,9 @@ def _cached_names(
         if clock() >= until:
             async with lock:
                 if clock() >= until:
-                    known = frozenset(await store.counts())
+                    # A store that is away for a while takes no FAQ away from those who may read it.
+                    with contextlib.suppress(StoreUnavailable):
+                        known = frozenset(await store.counts())
                     until = clock() + _NAMES_FOR_S
         return known
 

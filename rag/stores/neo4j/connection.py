@@ -58,7 +58,7 @@ class PoolGauges:
 
 
 class Connection:
-    """A database of a server. The driver belongs to whoever made it."""
+    """A database of a server."""
 
     def __init__(self, driver: AsyncDriver, *, address: str, database: str, pool_size: int) -> None:
         """`address`: for messages, without credentials. `pool_size`: what the driver was made with."""
@@ -130,9 +130,10 @@ class Connection:
                     result = await session.run(Query(statement))
                     await result.consume()
 
-    def close(self) -> None:
-        """Refuse what comes later."""
+    async def close(self) -> None:
+        """Close the driver, and refuse what comes later."""
         self._is_closed = True
+        await self._driver.close()
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:

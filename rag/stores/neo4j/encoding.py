@@ -13,7 +13,7 @@ from rag.errors import InputError
 from rag.ports import Vectors
 from rag.records import Chunk, Terms
 from rag.stores.encoding import Hasher, hash64
-from rag.stores.vectors import MAX_DIMENSIONS, quantised
+from rag.stores.vectors import MAX_DIMENSIONS, Quantised, quantised
 from rag.types import Language
 
 Hashes = NDArray[np.uint32]
@@ -102,7 +102,12 @@ def pack_vectors(matrix: Vectors, dimensions: int) -> bytes:
     # The server takes such vectors in silence and never finds them.
     if not np.isfinite(matrix).all() or not np.abs(matrix[0]).any():
         raise InputError("the embedder returned a vector that is zero or not finite; check EMBEDDING_MODEL")
-    rows, scales = quantised(matrix)
+    return pack_quantised(quantised(matrix))
+
+
+def pack_quantised(vectors: Quantised) -> bytes:
+    """The same of rows that are in eight bits already."""
+    rows, scales = vectors
     return scales.astype("<f4").tobytes() + rows.tobytes()
 
 

@@ -14,6 +14,7 @@ from rag.stores.neo4j.connection import Row, Transaction
 from rag.types import Citation
 
 EVERYTHING = "MATCH (f:Faq) RETURN properties(f) ORDER BY f.collection, f.question, f.id"
+ONE = "MATCH (f:Faq {id: $id}) RETURN properties(f)"
 VERSION = "MATCH (m:Grapevine {id: 0}) RETURN m.faq_version"
 
 _BUMP = "MATCH (m:Grapevine {id: 0}) SET m.writer = true WITH m SET m.faq_version = m.faq_version + 1"
@@ -22,7 +23,7 @@ _BUMP = "MATCH (m:Grapevine {id: 0}) SET m.writer = true WITH m SET m.faq_versio
 async def put(transaction: Transaction, faq: Faq) -> None:
     """Add it, or replace the one with its id."""
     await _run(transaction, _BUMP)
-    await _run(transaction, "MERGE (f:Faq {id: $id}) SET f = $values", id=faq.id, values=_properties(faq))
+    await _run(transaction, "MERGE (f:Faq {id: $id}) SET f = $values", id=faq.id, values=properties_of(faq))
 
 
 async def put_if(transaction: Transaction, faq: Faq, epoch: int, former: Faq | None) -> PutOutcome:
@@ -39,7 +40,7 @@ async def put_if(transaction: Transaction, faq: Faq, epoch: int, former: Faq | N
         return "documents_changed"
     if record[1] != (former and former.updated_at.isoformat()):
         return "faq_changed"
-    await _run(transaction, "MERGE (f:Faq {id: $id}) SET f = $values", id=faq.id, values=_properties(faq))
+    await _run(transaction, "MERGE (f:Faq {id: $id}) SET f = $values", id=faq.id, values=properties_of(faq))
     return "stored"
 
 
@@ -88,7 +89,7 @@ def faq_of(values: dict[str, Any]) -> Faq:
     )
 
 
-def _properties(faq: Faq) -> dict[str, Any]:
+def properties_of(faq: Faq) -> dict[str, Any]:
     return {
         "id": faq.id,
         "collection": faq.collection,

@@ -159,6 +159,20 @@ async def drop_vector_index(connection: Connection, collection: str) -> None:
     )
 
 
+async def check_indexes(connection: Connection) -> None:
+    """Raises `StoreUnavailable` naming an index of ours that is not ready."""
+    rows = await connection.read(
+        "SHOW INDEXES YIELD name, state, populationPercent WHERE name STARTS WITH 'grapevine' AND state <> 'ONLINE'"
+        " RETURN name, state, populationPercent"
+    )
+    for name, state, percent in rows:
+        if state == "POPULATING":
+            raise StoreUnavailable(f"Neo4j is still building the index {name} ({percent:.0f} %): wait a little.")
+        raise StoreUnavailable(
+            f"the index {name} in Neo4j has failed: drop it (`DROP INDEX {name}`) and start again; it is made anew."
+        )
+
+
 async def embedding(transaction: Transaction) -> tuple[str, int] | None:
     """Name and dimensions of the model that the vectors come from; None as long as there are none."""
     result = await transaction.run("MATCH (m:Grapevine {id: 0}) RETURN m.embedder, m.dimensions")

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 
+import numpy as np
 from neo4j import AsyncDriver
 
 from rag.cache.faq import Faq, PutOutcome
@@ -21,12 +22,15 @@ from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, St
 from rag.records import Document
 from rag.retrieval.question import Asked, ask
 from rag.retrieval.view import ChunkInfo
-from rag.stores.neo4j import faqs, reader, schema, writer
+from rag.stores.neo4j import dump, faqs, reader, schema, writer
 from rag.stores.neo4j.connection import READ_S, Connection, PoolGauges, Transaction
-from rag.stores.neo4j.encoding import pack_vectors
+from rag.stores.neo4j.encoding import pack_quantised, pack_vectors
 from rag.stores.neo4j.retrieval import Retrieval
+from rag.stores.neo4j.rows import Given
 from rag.stores.neo4j.schema import Server, VectorOptions
 from rag.stores.neo4j.view import FetchedView
+from rag.stores.vectors import Quantised, quantised
+from rag.transfer.ports import Dumped, DumpPage, Embedding
 from rag.types import Language
 
 CHUNKS_AT_ONCE = 500
@@ -42,7 +46,7 @@ def _local_now() -> datetime:
 
 
 class Neo4jStore:
-    """A database of a Neo4j server, 5.26 LTS or newer. The driver stays its maker's, who closes it after `close`."""
+    """A database of a Neo4j server, 5.26 LTS or newer. The driver is the store's from then on: `close` closes it."""
 
     def __init__(
         self,
@@ -108,20 +112,55 @@ class Neo4jStore:
         """Write documents, each in place of its former version."""
         if not documents:
             return
+        await self._put([(document, {}) for document in documents])
+
+    async def _put(self, documents: Sequence[tuple[Document, Given]], embedding: Embedding | None = None) -> None:
         await self.open()
-        groups: dict[str, list[Document]] = {}
-        for document in documents:
-            groups.setdefault(schema.checked(document.collection), []).append(document)
+        groups: dict[str, list[tuple[Document, Given]]] = {}
+        for document, given in documents:
+            groups.setdefault(schema.checked(document.collection), []).append((document, given))
         for collection in groups.keys() - self._indexed:
             await schema.make_text_index(self._connection, collection)
             self._indexed.add(collection)
         now = self._now()
 
         async def work(transaction: Transaction) -> int:
-            return sum([await writer.put(transaction, name, group, now) for name, group in sorted(groups.items())])
+            if embedding is not None:
+                writer.check_embedding(await schema.embedding(transaction), *embedding)
+                await writer.remember(transaction, *embedding)
+            stale = 0
+            for name, group in sorted(groups.items()):
+                given = {place: vectors for _, each in group for place, vectors in each.items()}
+                stale += await writer.put(transaction, name, [document for document, _ in group], now, given)
+            return stale
 
         if await self._connection.write(work):
             await self._sweep()
+
+    async def embedding(self) -> Embedding | None:
+        """The model of the stored vectors."""
+        await self.open()
+        known = await reader.embedding(self._connection)
+        return None if known is None else Embedding(*known)
+
+    async def dump(self, collections: frozenset[str], *, after: int = 0, limit: int = 512) -> DumpPage:
+        """The next documents of these collections, for `grapevine export`."""
+        await self.open()
+        return await dump.page(self._connection, collections, after, limit)
+
+    async def restore(self, documents: Sequence[Dumped], embedding: Embedding | None) -> None:
+        """Write documents with the vectors they come with; chunks that come without are treated as in `put`."""
+        if not documents:
+            return
+        given = [_given(each, embedding) for each in documents]
+        await self._put(
+            [(each.document, vectors) for each, vectors in zip(documents, given, strict=True)],
+            embedding if any(given) else None,
+        )
+        if embedding is not None:
+            changed = Counter(each.document.collection for each in documents for v in each.vectors if v is not None)
+            self._attached.update(changed)
+            await self._index_vectors(changed, embedding.dimensions)
 
     async def pending(self, limit: int, *, after: int = 0) -> tuple[PendingChunk, ...]:
         """Chunks that wait for vectors."""
@@ -183,12 +222,17 @@ class Neo4jStore:
         await self.open()
         return await reader.epoch(self._connection, collections)
 
+    async def check(self) -> None:
+        """Raises `StoreUnavailable` if an index is missing its work: being made, or failed."""
+        await self.open()
+        await schema.check_indexes(self._connection)
+
     async def refresh(self) -> None:
         """Nothing to do: every question asks the server."""
 
     async def close(self) -> None:
-        """Later calls raise `StoreUnavailable`."""
-        self._connection.close()
+        """Close the connections. Later calls raise `StoreUnavailable`."""
+        await self._connection.close()
 
     # FAQs.
 
@@ -206,6 +250,12 @@ class Neo4jStore:
         """Remove and return a FAQ; None if there is none."""
         await self.open()
         return await self._connection.write(lambda t: faqs.remove(t, faq_id))
+
+    async def faq(self, faq_id: str) -> Faq | None:
+        """The FAQ with this id; None if there is none."""
+        await self.open()
+        found = faqs.all_of(await self._connection.read(faqs.ONE, {"id": faq_id}))
+        return found[0] if found else None
 
     async def faqs(self) -> tuple[Faq, ...]:
         """All FAQs."""
@@ -262,3 +312,18 @@ class Neo4jStore:
 
     def _today(self) -> date:
         return self._now().date()
+
+
+def _given(dumped: Dumped, embedding: Embedding | None) -> dict[tuple[str, str, int], tuple[list[float], bytes]]:
+    given = {}
+    document = dumped.document
+    for chunk, vectors in zip(document.chunks, dumped.vectors, strict=True):
+        if vectors is not None and embedding is not None:
+            vectors.check(embedding.dimensions, len(chunk.sentences))
+            unit = vectors.as_unit()
+            rows, scales = quantised(unit[np.newaxis])
+            packed = pack_quantised(
+                Quantised(np.vstack([rows, vectors.sentences.rows]), np.append(scales, vectors.sentences.scales))
+            )
+            given[document.source, document.id, chunk.ordinal] = (unit.tolist(), packed)
+    return given

@@ -6,24 +6,19 @@ Writers take turns (`begin`): large batches one after the other are as fast as s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
-
-import orjson
 
 from rag.errors import EmbeddingMismatch, InputError
 from rag.ports import PendingChunk, Vectors
-from rag.records import Chunk, Document
-from rag.stores.encoding import Hasher
+from rag.records import Document
 from rag.stores.neo4j import faqs
 from rag.stores.neo4j.connection import Row, Transaction
-from rag.stores.neo4j.encoding import hashes_of, pack_card, unpack_card
+from rag.stores.neo4j.rows import Former, Given, Prepared
 from rag.stores.neo4j.schema import embedding, label
-from rag.stores.neo4j.statistics import ALWAYS_FROM, ALWAYS_UNTIL, MERGE_FROM, Span, Tally, delta_of, merged
-from rag.stores.writer import passage_id
+from rag.stores.neo4j.statistics import ALWAYS_FROM, ALWAYS_UNTIL, MERGE_FROM, Tally, delta_of, merged
 
-_LONGEST_NAME = 600
 _VECTORS_AT_ONCE = 20
 """Packing 384 floats takes the driver about a millisecond, during which nothing else runs."""
 
@@ -153,16 +148,19 @@ async def begin(transaction: Transaction, count: int = 0) -> int:
     return int(record[0])
 
 
-async def put(transaction: Transaction, collection: str, documents: Sequence[Document], now: datetime) -> int:
+async def put(
+    transaction: Transaction, collection: str, documents: Sequence[Document], now: datetime, given: Given | None = None
+) -> int:
     """Write documents of one collection, each in place of its former version; vectors of unchanged chunks stay.
 
     Returns how many chunks are stale now, for `sweep`.
     """
+    given = given or {}
     documents = list({(document.source, document.id): document for document in documents}.values())
     total = sum(len(document.chunks) for document in documents)
     first = await begin(transaction, len(documents) + total)
-    tally, prepared = Tally(), _Prepared(documents, first, now)
-    former = _Former(await _rows(transaction, _OLD, collection=collection, identities=prepared.identities))
+    tally, prepared = Tally(), Prepared(documents, first, now)
+    former = Former(await _rows(transaction, _OLD, collection=collection, identities=prepared.identities))
     former.take_off(tally)
     prepared.add_to(tally)
     await _run(transaction, _DROP_ANSWERS, numbers=former.numbers)
@@ -171,7 +169,9 @@ async def put(transaction: Transaction, collection: str, documents: Sequence[Doc
     await _run(transaction, _PUT_NEXT, numbers=[row["number"] for row in prepared.documents if row["chunks"] > 1])
     await _run(transaction, _PUT_MENTIONS, collection=collection, names=prepared.mentions)
     await _run(transaction, _PUT_ANSWERS, collection=collection, names=prepared.answers)
-    kept = await _rows(transaction, _KEEP_VECTORS, collection=collection, digests=prepared.digests)
+    brought = [[key, *given[place]] for place, key in prepared.places.items() if place in given]
+    await _set_vectors(transaction, brought)
+    kept = await _rows(transaction, _KEEP_VECTORS, collection=collection, digests=prepared.digests(but=given))
     await _run(transaction, _RETIRE.format(label=label(collection)), keys=former.keys)
     await faqs.outdate(transaction, collection, former.ids)
     await _count(
@@ -180,7 +180,7 @@ async def put(transaction: Transaction, collection: str, documents: Sequence[Doc
         epoch=first + len(documents) + total,
         documents=len(documents) - len(former.numbers),
         chunks=total - len(former.keys),
-        pending=total - sum(row[0] for row in kept) - former.pending,
+        pending=total - len(brought) - sum(row[0] for row in kept) - former.pending,
     )
     await _keep_statistics(transaction, collection, tally, epoch=first + len(documents) + total)
     return len(former.keys)
@@ -200,7 +200,7 @@ async def remove(transaction: Transaction, collection: str, ids: Sequence[str], 
     if not found:
         return 0
     epoch = await begin(transaction)
-    former = _Former(await _rows(transaction, _OLD, collection=collection, identities=found))
+    former = Former(await _rows(transaction, _OLD, collection=collection, identities=found))
     tally = Tally()
     former.take_off(tally)
     await _run(transaction, _DROP_ANSWERS, numbers=former.numbers)
@@ -234,15 +234,9 @@ async def attach(
         if len(matrix) != sentences + 1:
             raise InputError(f"chunk {key} has {sentences} sentences, but {len(matrix) - 1} vectors came")
         rows.append([chunk, matrix[0].tolist(), packed])
-    for start in range(0, len(rows), _VECTORS_AT_ONCE):
-        await _run(transaction, _ATTACH, rows=rows[start : start + _VECTORS_AT_ONCE])
+    await _set_vectors(transaction, rows)
     if rows:
-        await _run(
-            transaction,
-            "MATCH (m:Grapevine {id: 0}) SET m.embedder = $name, m.dimensions = $dimensions",
-            name=name,
-            dimensions=dimensions,
-        )
+        await remember(transaction, name, dimensions)
     changed = Counter(str(row[3]) for row in waiting)
     for collection, count in changed.items():
         await _count(transaction, collection, epoch=epoch, pending=-count)
@@ -252,12 +246,7 @@ async def attach(
 async def forget_vectors(transaction: Transaction, name: str, dimensions: int, batch: int) -> int:
     """Take the vectors off up to `batch` chunks and name the new model; how many chunks had some."""
     epoch = await begin(transaction)
-    await _run(
-        transaction,
-        "MATCH (m:Grapevine {id: 0}) SET m.embedder = $name, m.dimensions = $dimensions",
-        name=name,
-        dimensions=dimensions,
-    )
+    await remember(transaction, name, dimensions)
     changed = await _rows(
         transaction,
         "MATCH (c:Chunk) WHERE NOT c:Pending AND NOT c:Stale WITH c LIMIT $batch"
@@ -267,6 +256,21 @@ async def forget_vectors(transaction: Transaction, name: str, dimensions: int, b
     for collection, count in changed:
         await _count(transaction, collection, epoch=epoch, pending=count)
     return sum(count for _, count in changed)
+
+
+async def remember(transaction: Transaction, name: str, dimensions: int) -> None:
+    """Which model the vectors come from."""
+    await _run(
+        transaction,
+        "MATCH (m:Grapevine {id: 0}) SET m.embedder = $name, m.dimensions = $dimensions",
+        name=name,
+        dimensions=dimensions,
+    )
+
+
+async def _set_vectors(transaction: Transaction, rows: Sequence[list[Any]]) -> None:
+    for start in range(0, len(rows), _VECTORS_AT_ONCE):
+        await _run(transaction, _ATTACH, rows=rows[start : start + _VECTORS_AT_ONCE])
 
 
 def check_embedding(known: tuple[str, int] | None, name: str, dimensions: int) -> None:
@@ -285,147 +289,6 @@ def pending_chunks(rows: Sequence[Row]) -> tuple[PendingChunk, ...]:
         sentences = [text[start:end] for start, end in zip(spans[::2], spans[1::2], strict=True)]
         found.setdefault(digest, PendingChunk(key=key, texts=(whole or head + text, *sentences)))
     return tuple(found.values())
-
-
-class _Prepared:
-    """The rows of new documents; document i has the number `first` + i, the chunks' keys follow."""
-
-    def __init__(self, documents: Sequence[Document], first: int, now: datetime) -> None:
-        self.identities = [[document.source, document.id] for document in documents]
-        self.documents: list[dict[str, Any]] = []
-        self.chunks: list[dict[str, Any]] = []
-        self._spans: list[Span] = []
-        self._names = [document.names for document in documents]
-        mentions: dict[str, list[list[Any]]] = {}
-        in_documents: Counter[str] = Counter()
-        answers: dict[str, list[int]] = {}
-        hasher, key = Hasher(), first + len(documents)
-        for number, document in enumerate(documents, first):
-            span = (_iso(document.valid_from, ALWAYS_FROM), _iso(document.valid_until, ALWAYS_UNTIL))
-            self._spans.append(span)
-            self.documents.append(_document_row(document, number, span, now))
-            for name in dict.fromkeys(filter(_is_indexable, document.names)):
-                answers.setdefault(name, []).append(number)
-            held: set[str] = set()
-            seen: Counter[str] = Counter()
-            for chunk in document.chunks:
-                row = _chunk_row(document, chunk, seen[chunk.text], hasher, key=key, number=number)
-                self.chunks.append(row | _validity(span))
-                seen[chunk.text] += 1
-                for name, sentences in _named(chunk).items():
-                    held.add(name)
-                    mentions.setdefault(name, []).append([key, sentences])
-                key += 1
-            in_documents.update(held)
-        # In order of name, so that whoever writes meets the locks in the same order.
-        self.mentions = [[name, in_documents[name], mentions[name]] for name in sorted(mentions)]
-        self.answers = [[name, answers[name]] for name in sorted(answers)]
-
-    @property
-    def digests(self) -> list[list[Any]]:
-        by_digest: dict[str, list[int]] = {}
-        for row in self.chunks:
-            by_digest.setdefault(row["digest"], []).append(row["key"])
-        return [[digest, keys] for digest, keys in by_digest.items()]
-
-    def add_to(self, tally: Tally) -> None:
-        for span, names in zip(self._spans, self._names, strict=True):
-            tally.titles(span, hashes_of(names), 1)
-        first = self.documents[0]["number"] if self.documents else 0
-        for row in self.chunks:
-            tally.chunk(self._spans[row["document"] - first], unpack_card(row["card"]), row["language"], 1)
-
-
-class _Former:
-    """What a write replaces or removes, from the rows of `_OLD`."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._documents = {row[0]: row for row in rows}
-        self._chunks = [row for row in rows if row[5] is not None]
-        self.numbers = list(self._documents)
-        self.ids = sorted({row[1] for row in rows})
-        self.keys = [row[5] for row in self._chunks]
-        self.pending = sum(row[8] for row in self._chunks)
-
-    def take_off(self, tally: Tally) -> None:
-        for row in self._documents.values():
-            tally.titles((row[2], row[3]), hashes_of(row[4]), -1)
-        for row in self._chunks:
-            tally.chunk((row[2], row[3]), unpack_card(row[6]), row[7], -1)
-
-
-def _document_row(document: Document, number: int, span: Span, now: datetime) -> dict[str, Any]:
-    return {
-        "collection": document.collection,
-        "source": document.source,
-        "id": document.id,
-        "number": number,
-        "file": document.file,
-        "title": document.title,
-        "url": document.url,
-        "language": document.language,
-        "valid_from": span[0],
-        "valid_until": span[1],
-        "content_hash": document.content_hash,
-        "size": document.size,
-        "chunks": len(document.chunks),
-        "names": list(dict.fromkeys(document.names)),
-        "title_terms": list(document.title_terms),
-        "card": orjson.dumps(
-            [document.collection, number, document.id, document.source, document.title, document.url]
-        ).decode(),
-        "updated_at": now.isoformat(timespec="seconds"),
-    }
-
-
-def _chunk_row(document: Document, chunk: Chunk, nth: int, hasher: Hasher, *, key: int, number: int) -> dict[str, Any]:
-    is_folded = chunk.folded is not chunk.marked and chunk.folded != chunk.marked
-    has_head = chunk.embedding_text.endswith(chunk.text)
-    passage = passage_id(document, chunk, nth)
-    return {
-        "key": key,
-        "document": number,
-        "collection": document.collection,
-        "ordinal": chunk.ordinal,
-        "passage_id": passage,
-        "text": chunk.text,
-        "heading": chunk.heading,
-        "page": chunk.page,
-        "language": chunk.language,
-        "digest": chunk.digest,
-        "embedding_head": chunk.embedding_text[: len(chunk.embedding_text) - len(chunk.text)] if has_head else None,
-        "embedding_text": None if has_head else chunk.embedding_text,
-        "marked": _repeated(chunk.marked),
-        "folded": _repeated(chunk.folded) if is_folded else None,
-        "card": pack_card(chunk, key=key, document=number, passage_id=passage, hasher=hasher),
-        "spans": [at for sentence in chunk.sentences for at in (sentence.start, sentence.end)],
-    }
-
-
-def _validity(span: Span) -> dict[str, str]:
-    """Properties of what is true on some days only; few things are, so the others have none to be read."""
-    return {} if span == (ALWAYS_FROM, ALWAYS_UNTIL) else {"valid_from": span[0], "valid_until": span[1]}
-
-
-def _repeated(terms: Iterable[tuple[str, int]]) -> str:
-    return " ".join(" ".join([term] * count) for term, count in terms)
-
-
-def _named(chunk: Chunk) -> dict[str, list[int]]:
-    named: dict[str, list[int]] = {}
-    for at, sentence in enumerate(chunk.sentences):
-        for name in filter(_is_indexable, sentence.names):
-            named.setdefault(name, []).append(at)
-    return named
-
-
-def _is_indexable(name: str) -> bool:
-    """Keys of an index may be 8 kB long; no name is."""
-    return len(name) <= _LONGEST_NAME
-
-
-def _iso(day: date | None, otherwise: str) -> str:
-    return day.isoformat() if day else otherwise
 
 
 async def _keep_statistics(transaction: Transaction, collection: str, tally: Tally, *, epoch: int) -> None:
