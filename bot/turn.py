@@ -17,6 +17,7 @@ from adapters.ports import Delivery, Final, Inbound, LiveMessage, SourceLink
 from bot.smalltalk import SmallTalk
 from bot.telemetry.line import TurnLine, TurnLog, conversation_hash, stage_timings
 from bot.words import WordKey, word
+from rag.generate.citations import check
 from rag.generate.phrases import failure_text, incomplete_mark
 from rag.language import detect
 from rag.resilience.deadline import Deadline
@@ -182,6 +183,9 @@ class Turns:
             if await joining.close():
                 break
         assert outcome is not None
+        if progress.end is None and outcome == "stopped":
+            # The engine had no chance to say what it cited; the text was checked as it came.
+            _, progress.cited = check(progress.shown, progress.passages)
         final = self._final(outcome, progress)
         if before_final is not None:
             await before_final(final, outcome)

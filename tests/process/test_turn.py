@@ -185,3 +185,15 @@ async def test_the_log_says_why_an_answer_broke_off() -> None:
         ("answer_cut", "host: silent", result.trace_id)
     ]
     assert "silent" not in stage.message.finals[0].text
+
+
+async def test_a_stopped_answer_keeps_the_sources_of_what_was_shown() -> None:
+    """A number in the text that stays leads somewhere; what was only offered is not listed."""
+    offered = Sources(passages=(passage(1), passage(2)))
+    stage, stop = Stage(offered, *deltas("It costs 90,000 VND [2]. And"), asyncio.Event()), asyncio.Event()
+    turn = asyncio.create_task(stage.run(stop=stop))
+    await stage.message.has_text.wait()
+    stop.set()
+    result = await turn
+    assert [source.n for source in stage.message.finals[0].sources] == [2]
+    assert ([citation.n for citation in result.citations], stage.lines[0].cited) == ([2], 1)
