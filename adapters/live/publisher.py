@@ -47,6 +47,14 @@ class _Slot(Generic[S]):
     """What is known to be on the screen; None after a call whose outcome is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Change(Generic[S]):
+    """A message to bring to a target; None: to take away."""
+
+    index: int
+    target: Target[S] | None
+
+
 class Publisher(Generic[S]):
     """A `LiveMessage` over a renderer and a transport.
 
@@ -100,6 +108,8 @@ class Publisher(Generic[S]):
         self._is_plain_next = False
         self._blocked_until = 0.0
         self._asked_until = 0.0
+        self._wanted: Method | None = None
+        self._has_asked_final = False
         self._failures = 0
         self._edits = 0
         self._throttled = 0
@@ -143,6 +153,7 @@ class Publisher(Generic[S]):
         self._final = final
         self._ended_at = self._now()
         self._asked_until = 0.0
+        self._wanted = None
         self._wake.set()
         # The final text is owed even if nobody waits for this call any more: only `close` ends the delivery.
         await asyncio.shield(self._start())
@@ -191,7 +202,8 @@ class Publisher(Generic[S]):
                 case WaitUntil(at=at):
                     await self._wait(at)
                 case Edit():
-                    await self._step(self._composer.preview(self._text))
+                    if not await self._step():
+                        self._has_news = False
                 case Finish():
                     await self._finish_step()
 
@@ -216,39 +228,72 @@ class Publisher(Generic[S]):
             log.warning("an answer could not be delivered for %g s: given up", self._give_up_s)
             self._gone.set()
             return
-        targets = self._composer.final(self._text, self._final)
-        if await self._step(targets) or self._gone.is_set():
-            return
-        if len(self._slots) > len(targets):
-            await self._attempt(None, len(self._slots) - 1)
+        if await self._step() or self._gone.is_set():
             return
         self._arrivals.acknowledge(self._arrivals.length, self._now())
         self._is_delivered = True
         if self._on_delivered is not None:
             await self._on_delivered()
 
-    async def _step(self, targets: list[Target[S]]) -> bool:
-        """Make one call towards `targets`, or find that the budget says later; False if nothing is left to do."""
-        for index, target in enumerate(targets):
-            if index >= len(self._slots) or self._slots[index].shown != target.screen:
-                await self._attempt(target, index)
-                return True
-        self._has_news = False
-        return False
+    async def _step(self) -> bool:
+        """Make one call towards what should stand there, or learn that it has to wait; False if nothing is left to do.
 
-    async def _attempt(self, target: Target[S] | None, index: int) -> None:
-        """Bring message `index` to `target` (None: delete it), if the budget allows."""
-        call = self._wanted(target, index)
+        A preview is rendered before the first question, to know whether there is anything to ask for, and again when
+        the call is granted, so that it carries the newest; not each time that the budget says later. A final text
+        nearly always changes something, and many end at once when a model server goes: it is rendered when granted.
+        """
+        if self._wanted is None and self._final is not None and not self._has_asked_final:
+            self._has_asked_final = True
+            self._wanted = "edit" if self._slots else "post"
+        elif self._wanted is None:
+            change = self._next_change()
+            if change is None:
+                return False
+            self._wanted = self._method(change)
+        call = Call(ticket=self._ticket, chat=self._chat, method=self._wanted, priority=self._priority())
         is_final = self._final is not None
         allowance = await self._budget.take(call)
+        if is_final != (self._final is not None) and allowance.wait_s > 0:
+            return True  # the answer has ended meanwhile: the final text asks for itself, at once
         if allowance.wait_s > 0:
-            # The answer may have ended meanwhile: then the final text asks for itself, at once.
-            self._asked_until = self._now() + allowance.wait_s if is_final == (self._final is not None) else 0.0
-            return
+            self._asked_until = self._now() + allowance.wait_s
+            return True
         if self._permit is not None and not await self._permit():
             self._gone.set()
-            return
+            return False
+        self._wanted = None
         self._rhythm.sent(allowance, self._now())
+        change = self._next_change()
+        if change is None:
+            return False
+        await self._attempt(call, change)
+        return True
+
+    def _next_change(self) -> _Change[S] | None:
+        """The first message that differs from what it should be."""
+        if self._final is None:
+            targets = self._composer.preview(self._text)
+        else:
+            targets = self._composer.final(self._text, self._final)
+        for index, target in enumerate(targets):
+            if index >= len(self._slots) or self._slots[index].shown != target.screen:
+                return _Change(index, target)
+        if self._final is not None and len(self._slots) > len(targets):
+            return _Change(len(self._slots) - 1, None)
+        return None
+
+    def _method(self, change: _Change[S]) -> Method:
+        if change.target is None:
+            return "delete"
+        return "edit" if change.index < len(self._slots) else "post"
+
+    def _priority(self) -> Priority:
+        if self._final is not None:
+            return Priority.FINAL
+        return Priority.PREVIEW if self._slots else Priority.FIRST
+
+    async def _attempt(self, call: Call, change: _Change[S]) -> None:
+        target, index = change.target, change.index
         try:
             async with asyncio.timeout(self._call_timeout_s):
                 await self._call(target, index)
@@ -258,13 +303,6 @@ class Publisher(Generic[S]):
             await self._after_error(error, call, target, index)
         else:
             await self._after_success(target, index)
-
-    def _wanted(self, target: Target[S] | None, index: int) -> Call:
-        priority = Priority.PREVIEW if self._slots else Priority.FIRST
-        if self._final is not None:
-            priority = Priority.FINAL
-        method: Method = "delete" if target is None else "edit" if index < len(self._slots) else "post"
-        return Call(ticket=self._ticket, chat=self._chat, method=method, priority=priority)
 
     async def _call(self, target: Target[S] | None, index: int) -> None:
         if target is None:
