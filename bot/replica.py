@@ -9,10 +9,13 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from adapters.live.budget import Limits, LocalBudget
+from adapters.ports import Budget
 from bot.lanes import Lanes
 from bot.outbox import LAPSE_S, Outbox
 from bot.state.owners import new_owner
 from bot.state.ports import Journal, TurnStore
+from bot.state.redis_budget import RedisBudget, SharedBudget
 from bot.state.redis_link import RedisLink
 from bot.state.redis_news import RedisNews
 from bot.state.redis_turns import RedisTurns
@@ -76,6 +79,14 @@ class Replica:
         if self._redis is not None and self._redis.link.is_away:
             return ("Redis does not answer: this process goes by its own state, and knows nothing of other replicas",)
         return ()
+
+    def budget(self, bot: str, limits: Limits) -> Budget:
+        """What this bot may call, shared with the other replicas where there is Redis."""
+        own = LocalBudget(limits)
+        if self._redis is None:
+            return own
+        link = self._redis.link
+        return SharedBudget(RedisBudget(link.client, limits, prefix=f"{{{bot}}}:budget"), own, link)
 
     def _seat(self, own: Journal, name: str, *, is_alone: bool) -> Seat:
         if self._redis is None:

@@ -285,11 +285,13 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
         )
         telegram = None
         if settings.telegram_bot_token:
+            from adapters.telegram.limits import charges  # noqa: PLC0415 - see the top
             from adapters.telegram.platform import TelegramPlatform  # noqa: PLC0415 - see the top
 
             bot = _telegram_bot(settings)
             stack.push_async_callback(bot.session.close)
-            telegram = TelegramPlatform(bot, accept=intake.accept, stop=intake.stop)
+            budget = replica.budget(f"telegram:{bot.id}", charges)
+            telegram = TelegramPlatform(bot, accept=intake.accept, stop=intake.stop, budget=budget)
             stack.push_async_callback(telegram.close)
             intake.connect("telegram", telegram)
         pool = await stack.enter_async_context(ParserPool())
