@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from bot.faqs.warm import Warmer
 from bot.ingest_job import documents_kinds
 from bot.intake import Intake
 from bot.jobs import JobRunner
+from bot.presence import Presence
 from bot.settings import Settings, parse_vector_index
 from bot.smalltalk import SmallTalk
 from bot.state.jobs import JobTable
@@ -66,6 +68,7 @@ class Core:
 
     settings: Settings
     store: Store
+    presence: Presence
     embedder: Embedder
     search: Search
     engine: Engine
@@ -196,14 +199,20 @@ async def open_bot(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[s
 
 
 @asynccontextmanager
-async def open_core(settings: Settings) -> AsyncIterator[Core]:
-    """Store, embedder, retrieval and answerer, open and checked. Raises `StoreError`, `EmbeddingError`."""
+async def open_core(settings: Settings, *, may_start_alone: bool = False) -> AsyncIterator[Core]:
+    """Store, embedder, retrieval and answerer, open and checked. Raises `StoreError`, `EmbeddingError`.
+
+    With `may_start_alone` a database that is not there yet is no error: see `Core.presence`.
+    """
     async with AsyncExitStack() as stack:
         store = knowledge_store(settings)
         stack.push_async_callback(store.close)
-        await store.open()
+        waits = may_start_alone and settings.neo4j_uri is not None
+        if not waits:
+            await store.open()  # before the embedder is loaded: what is wrong is said at once
         embedder = await stack.enter_async_context(open_embedder(settings))
-        await store.check_embedding(embedder.name, embedder.dimensions)
+        presence = Presence(store, embedder)
+        await (presence.connect_or_wait() if waits else presence.connect())
         answerer, client = await stack.enter_async_context(open_answerer(settings))
         search = Search(store, embedder)
         book = FaqBook(_faq_store(settings, store))
@@ -215,6 +224,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         yield Core(
             settings=settings,
             store=store,
+            presence=presence,
             embedder=embedder,
             search=search,
             engine=Engine(search, answerer, contact=settings.contact, instant=book),
@@ -259,7 +269,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
     from bot.web.tokens import Tokens  # noqa: PLC0415 - see the top
 
     async with AsyncExitStack() as stack:
-        core = await stack.enter_async_context(open_core(settings))
+        core = await stack.enter_async_context(open_core(settings, may_start_alone=True))
         state = await SqliteState.open(settings.data / "state.db")
         stack.push_async_callback(state.close)
         redis = await stack.enter_async_context(_open_redis(settings))
@@ -322,6 +332,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             uploads=uploads,
             store=core.store,
             recent=lambda: tuple(recent),
+            pools=partial(_pools, core.store),
         )
         yield Application(
             core=core,
@@ -429,8 +440,14 @@ def _cached_names(store: Store, clock: Callable[[], float] = time.monotonic) -> 
     return names
 
 
+def _pools(store: Store) -> dict[str, dict[str, float]]:
+    return {} if isinstance(store, EmbeddedStore) else {"neo4j": asdict(store.gauges)}
+
+
 def _readiness(core: Core) -> Callable[[], Awaitable[tuple[str, ...]]]:
     async def missing() -> tuple[str, ...]:
+        if core.presence.problem is not None:
+            return ("the knowledge store is not there yet; `grapevine doctor` says why",)
         try:
             await core.store.counts()
         except StoreError:

@@ -4,10 +4,12 @@ RagError
 ├── InputError                 the caller's question or parameters cannot be served (say so; nothing is broken)
 ├── StoreError                 the store
 │   ├── StoreUnavailable       cannot be reached or opened now
+│   │   └── LoginRefused       its server refuses the name or the password: trying again soon would lock the login
 │   ├── StoreCorrupt           its file is damaged; carries the way back
 │   ├── StoreTooNew            written by a newer version
 │   └── EmbeddingMismatch      its vectors come from another embedding model
 ├── EmbeddingError             the embedder cannot be loaded or did not answer
+├── RerankError                the reranker cannot be loaded or did not answer; the ranking's order is kept
 ├── ModelError                 the language model
 │   ├── ModelUnavailable       not reachable, 5xx, connection closed before the first token
 │   ├── ModelRefusedKey        401 or 403
@@ -39,6 +41,10 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached or opened now."""
 
 
+class LoginRefused(StoreUnavailable):
+    """The store's server refuses the user name or the password."""
+
+
 class StoreCorrupt(StoreError):
     """The store's file is damaged."""
 
@@ -53,6 +59,10 @@ class EmbeddingMismatch(StoreError):
 
 class EmbeddingError(RagError):
     """The embedder cannot be loaded, or did not answer."""
+
+
+class RerankError(RagError):
+    """The reranker cannot be loaded, or did not answer; at question time the ranking's order is kept."""
 
 
 class ModelError(RagError):

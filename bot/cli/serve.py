@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -52,7 +53,8 @@ async def _serve(configured: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     async with open_application(configured, write_turn=write_turn) as app:
-        await _load(app.core)
+        if app.core.presence.problem is None:
+            await _load(app.core)
         drain_s = configured.drain_s
         runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=_LAST_WORDS_S, handler_cancellation=True)
         await runner.setup()
@@ -116,6 +118,7 @@ async def _close_web(runner: web.AppRunner, lanes: Lanes, drain_s: float) -> Non
 async def _run_until(stop: asyncio.Event, app: Application) -> None:
     """Run the platforms until told to stop; a refused token ends only its own platform."""
     tasks = [asyncio.create_task(_prune(app), name="prune"), asyncio.create_task(_warm(app.core), name="warm")]
+    tasks.append(asyncio.create_task(app.core.presence.follow(partial(_load, app.core)), name="store"))
     if app.telegram is not None:
         tasks.append(asyncio.create_task(app.intake.watch(), name="owed"))
         tasks.append(asyncio.create_task(_telegram(app), name="telegram"))
@@ -171,14 +174,18 @@ async def _prune(app: Application) -> None:
 
 async def _summary(app: Application, address: str) -> list[str]:
     core = app.core
-    counts = await core.store.counts()
-    held = ", ".join(f"{name} ({count.documents} documents)" for name, count in sorted(counts.items()))
+    held = core.presence.problem
+    if held is None:
+        counts = await core.store.counts()
+        held = ", ".join(f"{name} ({count.documents} documents)" for name, count in sorted(counts.items()))
+    where = core.settings.neo4j_uri
+    kept = f"embedded, {core.settings.data / 'knowledge.db'}" if where is None else f"Neo4j, {where}"
     model = core.answerer.model
     if core.model_client is None:
         model += " (no OPENAI_API_KEY: answers quote the documents)"
     platforms = ["web", *(["telegram"] if app.telegram else [])]
     lines = [
-        f"store       embedded, {core.settings.data / 'knowledge.db'}",
+        f"store       {kept}",
         f"documents   {held or 'none; `grapevine ingest PATH` takes some in'}",
         f"embeddings  {core.embedder.name} ({core.embedder.dimensions} dimensions)",
         f"model       {model}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -31,6 +31,8 @@ class AdminServices:
     store: KnowledgeStore
     recent: Callable[[], Sequence[TurnLine]]
     """The lines of the last turns, oldest first."""
+    pools: Callable[[], Mapping[str, Mapping[str, float]]] = dict
+    """By pool (`neo4j`): how its connections are doing."""
 
 
 ADMIN = web.AppKey("admin", AdminServices)

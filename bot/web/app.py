@@ -47,6 +47,7 @@ def build_app(services: WebServices, admin: AdminServices | None = None, desk: F
                 web.get("/login", login.login, allow_head=False),
                 web.post("/api/v1/logout", login.logout),
                 web.get("/api/performance", dashboard.performance),
+                web.get("/monitoring/pool-status", dashboard.pool_status),
                 web.post("/api/v1/documents", documents.upload),
                 web.get("/api/v1/documents", documents.listing),
                 web.delete("/api/v1/documents/{id:.+}", documents.remove),

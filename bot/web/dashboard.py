@@ -41,6 +41,12 @@ async def performance(request: web.Request) -> web.Response:
     return json_response(await asyncio.to_thread(performance_json, lines))
 
 
+async def pool_status(request: web.Request) -> web.Response:
+    """By pool, how many connections are in use, idle and waited for."""
+    await require_admin(request)
+    return json_response({"pools": request.app[ADMIN].pools()})
+
+
 def performance_json(lines: Sequence[TurnLine]) -> dict[str, Any]:
     """What `/api/performance` answers about these turns."""
     turns = [line.as_dict() for line in lines]

@@ -19,7 +19,7 @@ from neo4j.exceptions import (
     Neo4jError,
 )
 
-from rag.errors import StoreError, StoreUnavailable
+from rag.errors import LoginRefused, StoreError, StoreUnavailable
 
 READ_S = 5.0
 """Of a read whose caller has no deadline of its own."""
@@ -174,7 +174,7 @@ class Connection:
     def _in_our_words(self, error: Neo4jError | DriverError | OSError) -> StoreError:
         place = f"Neo4j at {self._address}"
         if isinstance(error, AuthError):
-            return StoreUnavailable(f"{place} refuses the login; check NEO4J_USERNAME and NEO4J_PASSWORD.")
+            return LoginRefused(f"{place} refuses the login; check NEO4J_USERNAME and NEO4J_PASSWORD.")
         if isinstance(error, ConnectionAcquisitionTimeoutError):
             return StoreUnavailable(f"{place}: no connection became free in time; raise NEO4J_POOL_SIZE or ask less.")
         if isinstance(error, ConfigurationError):
