@@ -37,6 +37,11 @@ class Settings(BaseModel):
 
     telegram_bot_token: SecretStr | None = _field("TELEGRAM_BOT_TOKEN", None, "Token from @BotFather; set: Telegram.")
     telegram_api_url: str = _field("TELEGRAM_API_URL", "https://api.telegram.org", "Bot API server.")
+    slack_bot_token: SecretStr | None = _field("SLACK_BOT_TOKEN", None, "Bot token (xoxb-...) of the Slack app.")
+    slack_app_token: SecretStr | None = _field(
+        "SLACK_APP_TOKEN", None, "App-level token (xapp-...) with `connections:write`; both set: Slack."
+    )
+    slack_api_url: str = _field("SLACK_API_URL", "https://slack.com/api/", "Slack's web API.")
     openai_api_key: SecretStr | None = _field("OPENAI_API_KEY", None, "Key of the language model's endpoint.")
     openai_base_url: str | None = _field(
         "OPENAI_BASE_URL", None, "Any OpenAI-compatible endpoint, e.g. `http://127.0.0.1:11434/v1`."
@@ -91,7 +96,7 @@ class Settings(BaseModel):
     )
     log: str = _field("GRAPEVINE_LOG", "-", "A file, or `-`: standard output, readable on a terminal, JSON otherwise.")
 
-    @field_validator("openai_base_url", "embedding_base_url", "telegram_api_url")
+    @field_validator("openai_base_url", "embedding_base_url", "telegram_api_url", "slack_api_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
         if value is not None:
@@ -138,6 +143,20 @@ class Settings(BaseModel):
             parts = urlsplit(value.get_secret_value())
             if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.path):
                 raise ValueError("must be an address like `redis://host:6379/0` or `rediss://:password@host:6379/0`")
+        return value
+
+    @field_validator("slack_bot_token")
+    @classmethod
+    def _is_slack_bot_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("xoxb-"):
+            raise ValueError("must look like `xoxb-...`: the Bot User OAuth Token of your Slack app")
+        return value
+
+    @field_validator("slack_app_token")
+    @classmethod
+    def _is_slack_app_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("xapp-"):
+            raise ValueError("must look like `xapp-...`: an App-Level Token of your Slack app")
         return value
 
     @field_validator("embedding_model")
@@ -209,6 +228,13 @@ class Settings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _slack_has_both_tokens(self) -> Settings:
+        if (self.slack_bot_token is None) != (self.slack_app_token is None):
+            missing = "SLACK_APP_TOKEN" if self.slack_app_token is None else "SLACK_BOT_TOKEN"
+            raise ValueError(f"{missing} is missing: Slack over Socket Mode needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN")
+        return self
+
     @property
     def access_map(self) -> Access:
         """The access map, parsed."""
@@ -224,6 +250,8 @@ class Settings(BaseModel):
         """Every secret value, so that the log can mask them."""
         single = (
             self.telegram_bot_token,
+            self.slack_bot_token,
+            self.slack_app_token,
             self.openai_api_key,
             self.embedding_api_key,
             self.admin_token,

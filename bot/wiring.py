@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from adapters.ports import Inbound, Platform, StopOutcome, StopRequest
+    from adapters.slack.platform import SlackPlatform
     from adapters.telegram.platform import TelegramPlatform
     from bot.replica import Replica, SharedRedis
     from bot.telemetry.line import TurnLine, TurnLog
@@ -94,6 +95,7 @@ class Application:
     web: web.Application
     jobs: JobRunner
     telegram: TelegramPlatform | None
+    slack: SlackPlatform | None
     admin_token_file: Path | None
     """Where the admin token lies, if it was not configured."""
 
@@ -196,6 +198,13 @@ async def open_bot(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[s
         yield TelegramPlatform(bot, accept=_nothing, stop=_nobody).identify
     finally:
         await bot.session.close()
+
+
+@asynccontextmanager
+async def open_slack(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+    """Asks Slack for the configured bot's name; for checks only."""
+    async with _open_slack(settings, _nothing, _nobody) as slack:
+        yield slack.identify
 
 
 @asynccontextmanager
@@ -304,6 +313,10 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             telegram = TelegramPlatform(bot, accept=intake.accept, stop=intake.stop, budget=budget)
             stack.push_async_callback(telegram.close)
             intake.connect("telegram", telegram)
+        slack = None
+        if settings.slack_bot_token:
+            slack = await stack.enter_async_context(_open_slack(settings, intake.accept, intake.stop))
+            intake.connect("slack", slack)
         pool = await stack.enter_async_context(ParserPool())
         uploads = Uploads(settings.data / "uploads")
         table = await JobTable.open(state)
@@ -342,6 +355,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             web=build_app(services, admin, core.faqs),
             jobs=runner,
             telegram=telegram,
+            slack=slack,
             admin_token_file=token_file,
         )
 
@@ -394,6 +408,38 @@ def _telegram_bot(settings: Settings) -> Bot:
         settings.telegram_bot_token.get_secret_value(),
         session=AiohttpSession(api=TelegramAPIServer.from_base(settings.telegram_api_url)),
     )
+
+
+@asynccontextmanager
+async def _open_slack(
+    settings: Settings,
+    accept: Callable[[Inbound], Awaitable[None]],
+    stop: Callable[[StopRequest], Awaitable[StopOutcome]],
+) -> AsyncIterator[SlackPlatform]:
+    from aiohttp import ClientSession  # noqa: PLC0415 - see the top
+    from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler  # noqa: PLC0415 - see the top
+    from slack_bolt.async_app import AsyncApp  # noqa: PLC0415 - see the top
+    from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415 - see the top
+
+    from adapters.slack.platform import SlackPlatform  # noqa: PLC0415 - see the top
+
+    assert settings.slack_bot_token is not None
+    assert settings.slack_app_token is not None
+    async with ClientSession() as session:
+        # One session: without it the client opens a connection for every call. No retries: the publisher has its own.
+        client = AsyncWebClient(
+            settings.slack_bot_token.get_secret_value(),
+            base_url=settings.slack_api_url.rstrip("/") + "/",
+            session=session,
+            retry_handlers=[],
+        )
+        app = AsyncApp(client=client, raise_error_for_unhandled_request=False)
+        socket = AsyncSocketModeHandler(app, settings.slack_app_token.get_secret_value())
+        slack = SlackPlatform(app, socket=socket, accept=accept, stop=stop)
+        try:
+            yield slack
+        finally:
+            await slack.close()
 
 
 async def _nothing(_inbound: Inbound) -> None:

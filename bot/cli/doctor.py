@@ -63,6 +63,7 @@ async def _examine(configured: Settings) -> list[Finding]:
         ("embeddings", _embeddings),
         ("model", _model),
         ("telegram", _telegram),
+        ("slack", _slack),
     ]
     for part, check in checks:
         try:
@@ -174,6 +175,24 @@ async def _telegram(configured: Settings) -> Finding:
         detail = "Telegram does not answer within 15 s; check the network, HTTPS_PROXY and TELEGRAM_API_URL"
         return Finding(part="telegram", verdict="failed", detail=detail)
     return Finding(part="telegram", verdict="ok", detail=f"@{name}")
+
+
+async def _slack(configured: Settings) -> Finding:
+    from adapters.slack.platform import SlackRefused  # noqa: PLC0415 - Bolt, only when needed
+    from bot.wiring import open_slack  # noqa: PLC0415 - likewise
+
+    if configured.slack_bot_token is None:
+        detail = "not configured; set SLACK_BOT_TOKEN and SLACK_APP_TOKEN to use it"
+        return Finding(part="slack", verdict="ok", detail=detail)
+    try:
+        async with open_slack(configured) as identify, asyncio.timeout(15):
+            name = await identify()
+    except (SlackRefused, ConnectionError) as error:
+        return Finding(part="slack", verdict="failed", detail=str(error))
+    except TimeoutError:
+        detail = "Slack does not answer within 15 s; check the network, HTTPS_PROXY and SLACK_API_URL"
+        return Finding(part="slack", verdict="failed", detail=detail)
+    return Finding(part="slack", verdict="ok", detail=f"@{name}")
 
 
 def _port(configured: Settings) -> Finding:

@@ -119,9 +119,12 @@ async def _run_until(stop: asyncio.Event, app: Application) -> None:
     """Run the platforms until told to stop; a refused token ends only its own platform."""
     tasks = [asyncio.create_task(_prune(app), name="prune"), asyncio.create_task(_warm(app.core), name="warm")]
     tasks.append(asyncio.create_task(app.core.presence.follow(partial(_load, app.core)), name="store"))
-    if app.telegram is not None:
+    if app.telegram is not None or app.slack is not None:
         tasks.append(asyncio.create_task(app.intake.watch(), name="owed"))
+    if app.telegram is not None:
         tasks.append(asyncio.create_task(_telegram(app), name="telegram"))
+    if app.slack is not None:
+        tasks.append(asyncio.create_task(_slack(app), name="slack"))
     for task in tasks:
         task.add_done_callback(_note_failure)
     try:
@@ -146,6 +149,17 @@ async def _telegram(app: Application) -> None:
         await leading(app.replica.chat.outbox, "telegram", app.telegram.run)
     except TokenRefused as error:
         log.error("telegram_stopped", reason=str(error))  # noqa: TRY400 - the reason is all there is to say
+        click.echo(f"grapevine: {error}", err=True)
+
+
+async def _slack(app: Application) -> None:
+    from adapters.slack.platform import SlackRefused  # noqa: PLC0415 - Bolt, only when needed
+
+    assert app.slack is not None
+    try:
+        await app.slack.run()  # on every replica: Slack gives each event to one of up to ten sockets
+    except SlackRefused as error:
+        log.error("slack_stopped", reason=str(error))  # noqa: TRY400 - the reason is all there is to say
         click.echo(f"grapevine: {error}", err=True)
 
 
@@ -183,7 +197,7 @@ async def _summary(app: Application, address: str) -> list[str]:
     model = core.answerer.model
     if core.model_client is None:
         model += " (no OPENAI_API_KEY: answers quote the documents)"
-    platforms = ["web", *(["telegram"] if app.telegram else [])]
+    platforms = ["web", *(["telegram"] if app.telegram else []), *(["slack"] if app.slack else [])]
     lines = [
         f"store       {kept}",
         f"documents   {held or 'none; `grapevine ingest PATH` takes some in'}",
