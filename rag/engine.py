@@ -132,8 +132,10 @@ class Engine:
                 )
         except TimeoutError:
             failed = Failed(code="timeout", cause="retrieval took until the deadline")
-        except (StoreError, EmbeddingError) as error:
+        except StoreError as error:
             failed = Failed(code="store_unavailable", cause=str(error))
+        except EmbeddingError as error:
+            failed = Failed(code="embedding_unavailable", cause=str(error))
         except InputError as error:
             failed = Failed(code="internal", cause=str(error))
         else:

@@ -165,7 +165,8 @@ class Failed:
     """No answer came, and nothing was shown."""
 
     code: str
-    """`model_unavailable`, `model_refused_key`, `model_busy`, `timeout`, `store_unavailable`, `internal`."""
+    """`model_unavailable`, `model_refused_key`, `model_busy`, `timeout`, `store_unavailable`,
+    `embedding_unavailable`, `internal`."""
     cause: str
     """One line for the log; never for the asker, never with a key or the question."""
     timings: Timings = field(default_factory=Timings)

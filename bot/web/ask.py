@@ -16,10 +16,11 @@ from pydantic import Field
 from adapters.ports import Inbound, LiveMessage, Platform
 from adapters.web.live import EventStream, WholeAnswer
 from bot.state.ports import REFUSED
+from bot.state.sqlite import StateError
 from bot.turn import TurnResult, new_trace_id
 from bot.web.bodies import Body, checked_question, read_body
 from bot.web.callers import Caller, charge, identify, readable
-from bot.web.errors import STATUS_OF_FAILURE, ApiError, error_json, json_response, log_unexpected
+from bot.web.errors import STATUS_OF_FAILURE, ApiError, as_api_error, error_json, json_response, log_unexpected
 from bot.web.services import SERVICES, WebServices
 from bot.words import word
 from rag.language import detect
@@ -51,7 +52,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     received_at = services.clock()
     caller = identify(request)
-    charge(request, caller, "asks")
+    await charge(request, caller, "asks")
     body = await read_body(request, AskBody)
     question = checked_question(request, body.question)
     collections = await readable(request, caller, body.collections)
@@ -75,7 +76,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
 async def stop(request: web.Request) -> web.Response:
     """Stop the answer that is being written in a conversation; answers `{stopped}`: whether there was one."""
     caller = identify(request)
-    charge(request, caller, "reads")
+    await charge(request, caller, "reads")
     body = await read_body(request, StopBody)
     _check_owner(request, caller, body.conversation)
     lane = _lane(caller.platform, body.conversation)
@@ -118,6 +119,9 @@ async def _stream(request: web.Request, inbound: Inbound, collections: frozenset
     async with live:
         try:
             event, data = ending(await _run(request, inbound, live, collections), inbound.conversation)
+        except StateError as error:
+            told = as_api_error(error)
+            event, data = "error", error_json(told.code, told.message, new_trace_id())
         except Exception as error:  # noqa: BLE001 - the status line is out; the stream has to carry the error
             trace_id = new_trace_id()
             log_unexpected(error, trace_id, where="POST /api/v1/ask (stream)")

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from adapters.web.sse import dumps
+from bot.state.sqlite import StateError
 from bot.turn import new_trace_id
 from rag.errors import EmbeddingError, InputError, RagError, StoreError
 
@@ -88,12 +89,12 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     trace_id = new_trace_id()
     try:
         return await handler(request)
-    except (ApiError, web.HTTPException, RagError) as error:
+    except (ApiError, web.HTTPException, RagError, StateError) as error:
         if isinstance(error, web.HTTPException) and error.status < 400:
             raise
-        told = _as_api_error(error)
-        if isinstance(error, RagError) and told.status >= 500:
-            # The core's own messages name the cause, and never a key or a question.
+        told = as_api_error(error)
+        if isinstance(error, RagError | StateError) and told.status >= 500:
+            # Our own messages name the cause, and never a key or a question.
             log.warning("web_request_failed", trace_id=trace_id, where=_route(request), cause=str(error))
     except Exception as error:  # noqa: BLE001 - one of the three edges that must not die
         told = _UNEXPECTED
@@ -101,7 +102,16 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     return json_response(error_json(told.code, told.message, trace_id), status=told.status, headers=told.headers)
 
 
-def _as_api_error(error: ApiError | web.HTTPException | RagError) -> ApiError:
+_AWAY: Mapping[type[Exception], tuple[str, str]] = {
+    StoreError: ("store_unavailable", "The documents cannot be reached now. Please try again soon."),
+    EmbeddingError: ("embedding_unavailable", "Search is not available right now. Please try again soon."),
+    StateError: ("state_unavailable", "Questions cannot be taken right now. Please try again soon."),
+}
+"""What is told while a part is away."""
+
+
+def as_api_error(error: ApiError | web.HTTPException | RagError | StateError) -> ApiError:
+    """What a caller is told of an error that was expected."""
     match error:
         case ApiError():
             return error
@@ -111,10 +121,9 @@ def _as_api_error(error: ApiError | web.HTTPException | RagError) -> ApiError:
             return ApiError(error.status, code, message, headers=kept)
         case InputError():
             return ApiError(400, "invalid_question", str(error))
-        case StoreError():
-            return ApiError(503, "store_unavailable", "The documents cannot be reached now. Please try again soon.")
-        case EmbeddingError():
-            return ApiError(503, "embedding_unavailable", "Search is not available right now. Please try again soon.")
+        case StoreError() | EmbeddingError() | StateError():
+            kind = next(kind for kind in _AWAY if isinstance(error, kind))
+            return ApiError(503, *_AWAY[kind])
         case _:
             return _UNEXPECTED
 

@@ -48,6 +48,7 @@ _FAILURES: Mapping[str, Mapping[Language, str]] = {
     "model_busy": _BUSY,
     "timeout": _LATE,
     "store_unavailable": _NO_DOCUMENTS,
+    "embedding_unavailable": _NO_DOCUMENTS,
     "internal": _BROKEN,
 }
 

@@ -91,10 +91,10 @@ def discover(paths: Sequence[str | Path], *, source: str | None = None) -> Disco
 
 
 def _discovered(paths: Sequence[str | Path], source: str | None) -> Discovered:
-    walk = _Walk()
     given = [Path(path) for path in paths]
     folders = [path for path in given if path.is_dir()]
-    covered = {Path(os.path.realpath(folder)) for folder in folders}
+    covered = frozenset(Path(os.path.realpath(folder)) for folder in folders)
+    walk = _Walk(tops=covered)
     for path in given:
         if not os.path.lexists(path):
             raise InputError(f"there is no file or folder {clean(str(path))}")
@@ -118,6 +118,8 @@ def _discovered(paths: Sequence[str | Path], source: str | None) -> Discovered:
 class _Walk:
     """Files found so far; links wait until everything real is known, so that no link hides the file it leads to."""
 
+    tops: frozenset[Path] = frozenset()
+    """The real paths of the folders that were asked for; links may lead about in them, not out of them."""
     files: list[SourceFile] = field(default_factory=list)
     set_aside: list[FileOutcome] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
@@ -173,10 +175,17 @@ class _Walk:
             at += 1
             if not _exists(path):
                 self._aside(source, clean(name), "skipped", "is a broken link, or one that leads back to itself")
+            elif self._leads_out(path):
+                # Whoever may write into the folder must not be able to publish what lies elsewhere.
+                self._aside(source, clean(name), "skipped", "is a link out of the folder; name its target as well")
             elif path.is_dir():
                 self.folder(path, source, f"{name}/")
             else:
                 self._file(path, clean(name), source)
+
+    def _leads_out(self, link: Path) -> bool:
+        real = Path(os.path.realpath(link))
+        return not self.tops.intersection((real, *real.parents))
 
     def _file(self, path: Path, name: str, source: str) -> None:
         try:

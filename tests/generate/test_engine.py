@@ -262,7 +262,7 @@ async def test_a_long_question_is_still_a_question() -> None:
     ("error", "code"),
     [
         (StoreUnavailable("the database at db:7687 is away"), "store_unavailable"),
-        (EmbeddingError("no answer"), "store_unavailable"),
+        (EmbeddingError("no answer"), "embedding_unavailable"),
         (InputError("unknown collection"), "internal"),
     ],
 )

@@ -240,7 +240,7 @@ async def test_what_a_folder_holds(ingested: Ingest, write: Write, folder: Path)
 
 
 async def test_links(ingested: Ingest, write: Write, folder: Path, tmp_path: Path) -> None:
-    """Links are followed once: loops, broken links and second ways to the same file are skipped with a line"""
+    """Links are followed within the folder, once; broken ones and ways out of the folder are skipped with a line"""
     write({"real.md": "one", "sub/x.md": "two"})
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "far.md").write_text("three")
@@ -249,11 +249,13 @@ async def test_links(ingested: Ingest, write: Write, folder: Path, tmp_path: Pat
     (folder / "self.md").symlink_to("self.md")
     (folder / "sub" / "up").symlink_to("..")
     (folder / "other").symlink_to(tmp_path / "elsewhere")
+    (folder / "stolen.md").symlink_to(tmp_path / "elsewhere" / "far.md")
     report = await ingested(folder)
     assert {outcome.file: outcome.reason for outcome in report.outcomes} == {
         "real.md": None,
         "sub/x.md": None,
-        "other/far.md": None,
+        "other": "is a link out of the folder; name its target as well",
+        "stolen.md": "is a link out of the folder; name its target as well",
         "a-link.md": "is the same file as real.md",
         "broken.md": "is a broken link, or one that leads back to itself",
         "self.md": "is a broken link, or one that leads back to itself",
@@ -264,8 +266,9 @@ async def test_links(ingested: Ingest, write: Write, folder: Path, tmp_path: Pat
 async def test_a_file_that_cannot_be_opened(ingested: Ingest, write: Write, folder: Path) -> None:
     """A file that the disk does not give is a failure with its cause; the rest goes on"""
     write({"a.md": "one"})
-    (folder / "bad.md").symlink_to("/proc/self/mem")
-    report = await ingested(folder)
+    bad = folder.parent / "bad.md"
+    bad.symlink_to("/proc/self/mem")
+    report = await ingested(folder, bad)
     by_file = {outcome.file: outcome for outcome in report.outcomes}
     assert by_file["a.md"].outcome == "added"
     assert (by_file["bad.md"].outcome, by_file["bad.md"].reason) == ("failed", "cannot be read: Input/output error")
