@@ -52,21 +52,23 @@ COMMON: Mapping[str, frozenset[str]] = {
         "vi": "la cua va co khong duoc cho trong mot nhung cac nguoi toi thi nay voi khi da den tu hay nao gi bao "
         "nhieu nhu lam phai sau truoc can ban minh bi ra vao theo ve dau sao ai neu tai hon de thoi ngay phi duoi",
         "fr": "le la les des du de un une et est dans pour que qui sur avec ce cette pas plus par au aux sont quel "
-        "quelle comment je vous nous il elle ont leur ses",
-        "de": "der die das und ist nicht ein eine einen den dem des mit von zu im auf fur wie was wer wann ich sie "
-        "wir kann sind wird werden auch bei aus nach oder",
-        "es": "el la los las de del y en que es un una por para con no se como cual donde cuando su al lo mas son "
-        "puedo esta este quien hay",
-        "pt": "o os as um uma do da dos das em que para com nao por como qual onde quando no na e ao se mais sao "
-        "posso esta este quem tem",
-        "it": "il lo gli la le di del della e che un una per con non come quale dove quando si sono nel alla al piu "
-        "posso questo questa chi",
-        "nl": "de het een en van is niet met voor op aan dat die zijn te in wat wie hoe waar wanneer ik je wij kan er "
-        "ook bij naar",
+        "quelle quels quelles comment combien quand ou pourquoi je vous nous il elle on mon ma mes votre ont leur ses "
+        "lequel laquelle etait fait faut",
+        "de": "der die das und ist nicht ein eine einen einer eines den dem des mit von zu zum zur im auf fur wie was "
+        "wer wen wem wo wann warum welche welcher welches welchem welchen wieviel viel ich sie wir kann sind war wird "
+        "wurde wurden werden auch bei aus nach oder pro mein meine muss hat haben am um als uber durch",
+        "es": "el la los las de del y en que es un una por para con no se como cual cuales donde cuando cuanto cuanta "
+        "cuantos cuantas su al lo mas son mi puedo esta este quien quienes hay fue a contra",
+        "pt": "o os as um uma do da dos das em que para com nao por como qual quais onde quando quanto quantos no na e "
+        "ao se mais sao meu minha posso esta este quem tem foi",
+        "it": "il lo gli la le di del della e che un una per con non come quale quali dove quando quanto quanti si "
+        "sono nel alla al piu mio mia posso questo questa chi",
+        "nl": "de het een en van is niet met voor op aan dat die zijn te in wat wie hoe hoeveel waar wanneer welke ik "
+        "je mijn wij kan er ook bij naar",
         "sv": "och att det som en ett ar inte av for med pa den till hur vad var nar jag kan om fran eller har",
         "pl": "i w nie na jest ze do sie z to jak co czy kto gdzie kiedy dla od po przez jego moge ile oraz",
         "id": "yang dan di ini itu dengan untuk tidak dari dalam akan pada adalah saya apa bagaimana siapa kapan "
-        "berapa bisa ke ada atau oleh",
+        "berapa bisa ke ada atau oleh mana cara",
         "tr": "ve bir bu da de icin ile ne nasil nerede mi ben cok daha olarak olan var kadar gibi hangi",
     }.items()
 }
@@ -102,14 +104,52 @@ def detect(text: str, default: Language = "en") -> Language:
     return _by_common_words(text, default)
 
 
-_WEIGHT: Mapping[str, int] = {"ja": 8, "uk": 20}
+_WEIGHT: Mapping[str, int] = {"ja": 8, "zh": 5, "uk": 20}
 """Kana and the Ukrainian letters decide although most letters beside them are shared with other languages."""
 
 
 def _by_common_words(text: str, default: Language) -> Language:
-    words = Counter(fold(word) for word in _WORD.findall(text)[:_WORDS])
-    scores = {language: sum(words[word] for word in common & words.keys()) for language, common in COMMON.items()}
+    written = _WORD.findall(text)[:_WORDS]
+    words = Counter(fold(word) for word in written)
+    scores: dict[Language, float] = {
+        language: sum(words[word] for word in common & words.keys()) for language, common in COMMON.items()
+    }
+    for language, letters in _LETTERS.items():
+        scores[language] += _LETTER_WORTH * min(2, len(letters.findall(text)))
+    syllables = sum(count for word, count in words.items() if _VIETNAMESE_SYLLABLE.fullmatch(word))
+    if len(written) > 1 and syllables >= _SYLLABLE_SHARE * len(written):
+        scores["vi"] += _SYLLABLE_WORTH * syllables
+    elif default == "vi" and len(written) > 1 and 2 * syllables < len(written):
+        default = "en"  # whatever it is in, it is not in Vietnamese
+    if _VIETNAMESE_LETTERS.search(text):
+        scores["vi"] += _LETTER_WORTH
+    elif not text.isascii():  # with marks, yet none of those that only Vietnamese has
+        scores["vi"] /= 2
     best = max(scores.values())
     if best == 0 or scores.get(default) == best:
         return default
     return next(language for language, score in scores.items() if score == best)
+
+
+_LETTER_WORTH = 1.5
+"""In common words."""
+_LETTERS: Mapping[Language, re.Pattern[str]] = {
+    "de": re.compile("[ßäöüÄÖÜ]"),
+    "es": re.compile("[ñÑ¿¡]|[ií]ón\\b"),
+    "fr": re.compile("[œŒçëîûÇÎ]|[cdjlmnst][’'](?=[aeiouhéèêà])"),
+    "pt": re.compile("[ãõÃÕ]|ç[aã]"),
+    "sv": re.compile("[åÅ]"),
+    "pl": re.compile("[łąęśżźćńŁŚŻŹĆ]"),
+    "tr": re.compile("[şğıİŞĞ]"),
+}
+"""Letters that few other languages have; the first two count (names bring in foreign ones)."""
+
+_SYLLABLE_WORTH = 0.4
+_SYLLABLE_SHARE = 0.75
+"""Of a Vietnamese question's words; the others are names and codes."""
+_VIETNAMESE_SYLLABLE = re.compile(
+    "(?:ngh|ng|nh|gh|gi|kh|ph|th|tr|ch|qu|[bcdghklmnpqrstvx])?"
+    "(?:a[iouy]?|e[ou]?|i(?:a|eu?|u)?|o(?:a[iy]?|eo?|i|o)?|u(?:a[iyu]?|e|i|o[iu]?|u|y[aeu]?)?|y(?:eu?)?)"
+    "(?:ch|ng|nh|[cmnpt])?"
+)
+"""How a syllable can be spelt, without diacritics: a question typed so is made of nothing else ("cach nau pho bo")."""

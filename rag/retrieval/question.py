@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from rag.ingest.extract import name_key, name_words, names, sure
 from rag.language import detect
 from rag.retrieval.view import Column, Floats
 from rag.types import Language
-from rag.words import function_terms, interrogative_terms
+from rag.words import function_terms, interrogative_terms, is_grammar
 
 MAX_CHARACTERS = 4000
 """Of a longer question only the beginning is searched for."""
@@ -48,6 +49,14 @@ class Asked:
     """Places in `terms` of the first content words after an interrogative ("what *colour*", "which *movie*")."""
     named: tuple[int, ...]
     """Places in `terms` of capitalised words and codes that do not begin a sentence: surely names."""
+    pairs: tuple[tuple[int, int], ...] = ()
+    """Places of content words that follow each other, function words between them left out."""
+    chained: tuple[tuple[int, int], ...] = ()
+    """Places of overlapping pairs of characters, in scripts without spaces."""
+
+    def has_neighbour(self, place: int) -> bool:
+        """Whether the term at `place` is in one of `pairs`."""
+        return any(place in pair for pair in self.pairs)
 
 
 def ask(text: str, vector: Floats | None = None, *, languages: Mapping[Language, int] | None = None) -> Asked:
@@ -58,6 +67,7 @@ def ask(text: str, vector: Floats | None = None, *, languages: Mapping[Language,
     language = detect(text, default=_commonest(languages) if languages else "en")
     column: Column = "folded" if marked == folded else "marked"
     content = _content(marked, language, is_folded=column == "folded")
+    sequence = _sequence(analysed.marked, marked)
     return Asked(
         text=text,
         language=language,
@@ -70,6 +80,12 @@ def ask(text: str, vector: Floats | None = None, *, languages: Mapping[Language,
         content=content,
         focus=_focus(marked, content, language),
         named=_named(text, marked, column),
+        pairs=_neighbours([place for place in sequence if content[place]]),
+        chained=tuple(
+            (left, right)
+            for left, right in _neighbours(sequence)
+            if _is_pair(marked[left]) and _is_pair(marked[right]) and marked[left][1] == marked[right][0]
+        ),
     )
 
 
@@ -80,8 +96,24 @@ def _commonest(languages: Mapping[Language, int]) -> Language:
 
 def _content(terms: tuple[str, ...], language: Language, *, is_folded: bool) -> NDArray[np.bool_]:
     known = function_terms(language, is_folded=is_folded)
-    content = np.asarray([term not in known for term in terms], np.bool_)
+    content = np.asarray([term not in known and not is_grammar(term, language) for term in terms], np.bool_)
     return content if content.any() else np.ones(len(terms), np.bool_)
+
+
+def _sequence(analysed: tuple[str, ...], terms: tuple[str, ...]) -> list[int]:
+    """The whole question as places in `terms`."""
+    places = {term: place for place, term in enumerate(terms)}
+    return [places[term] for term in analysed[: 2 * MAX_TERMS] if term in places]
+
+
+def _is_pair(term: str) -> bool:
+    """Whether it is two characters of a script without spaces: all of those lie in these two ranges."""
+    return len(term) == 2 and all("\u0e00" <= character <= "\u1dff" or character >= "\u3040" for character in term)
+
+
+def _neighbours(sequence: list[int]) -> tuple[tuple[int, int], ...]:
+    following = itertools.pairwise(sequence)
+    return tuple(dict.fromkeys((left, right) for left, right in following if left != right))
 
 
 def _focus(terms: tuple[str, ...], content: NDArray[np.bool_], language: Language) -> tuple[int, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from functools import partial
 
 from rag.errors import EmbeddingError, InputError
 from rag.ports import Embedder, Retrieved, Vectors
@@ -92,10 +94,11 @@ class Search:
         ranked = rank_passages(candidates, rank_documents(candidates, weights), weights, k)
         floor = floor_for(
             None if self._embedder is None else self._embedder.name,
+            language=asked.language,
             understands=understands,
             has_vectors=candidates.has_vectors,
         )
-        return _passages(view, ranked), is_relevant(candidates, asked, floor)
+        return _passages(view, ranked), is_relevant(candidates, asked, floor, partial(_texts, view))
 
     def _understands(self, view: View, asked: Asked) -> bool:
         """Whether the embedder's cosines mean something here."""
@@ -105,6 +108,10 @@ class Search:
         chunks = sum(view.languages.values())
         understood = sum(count for language, count in view.languages.items() if language in known)
         return asked.language in known and understood >= _UNDERSTOOD_SHARE * chunks
+
+
+def _texts(view: View, rows: Sequence[int]) -> list[str]:
+    return [f"{info.title}\n{info.heading}\n{info.text}" for info in view.infos(rows)]
 
 
 def _passages(view: View, ranked: list[RankedPassage]) -> tuple[Passage, ...]:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.retrieval.candidates import Bridge, Candidates, top
-from rag.retrieval.question import ask
 from rag.retrieval.rank import (
     HYBRID,
     PICKS,
@@ -22,7 +21,6 @@ from rag.retrieval.rank import (
     standardised,
     weights_for,
 )
-from rag.retrieval.relevance import BY_MEANING, BY_WORDS, relevance
 
 UNIT = st.floats(0, 1, width=32)
 
@@ -144,20 +142,3 @@ def test_vectors_weigh_less_in_a_language_the_embedder_does_not_understand() -> 
     foreign, own = weights_for("hybrid", understands=False), weights_for("hybrid", understands=True)
     assert foreign.cosine < own.cosine
     assert foreign.text == own.text
-
-
-@given(candidates(terms=2))
-def test_more_held_words_never_make_a_question_less_relevant(found: Candidates) -> None:
-    asked = ask("refund period")
-    assert len(asked.terms) == 2
-    for floor in (BY_MEANING, BY_WORDS):
-        fuller = replace(found, holds=np.ones_like(found.holds))
-        assert relevance(fuller, asked, floor) >= relevance(found, asked, floor) - 1e-6
-
-
-@given(candidates(terms=2))
-def test_an_unknown_name_lowers_the_relevance(found: Candidates) -> None:
-    known = ask("about Zorvath")
-    assert known.named == (1,)
-    unknown = replace(found, is_known=np.asarray([True, False]))
-    assert relevance(unknown, known, BY_MEANING) < relevance(found, known, BY_MEANING)
