@@ -18,10 +18,12 @@ from bot.state.ports import Journal, TurnStore
 from bot.state.redis_budget import RedisBudget, SharedBudget
 from bot.state.redis_link import RedisLink
 from bot.state.redis_news import RedisNews
+from bot.state.redis_rates import RedisRates
 from bot.state.redis_turns import RedisTurns
 from bot.state.shared import SharedTurns
 from bot.state.sqlite import SqliteState
 from bot.state.turns import SqliteTurns
+from bot.web.rates import SharedRates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,17 @@ class Seat:
 
     outbox: Outbox
     lanes: Lanes
+
+
+@dataclass(frozen=True, slots=True)
+class _Linked:
+    """Rates that are asked within the time that a call to Redis may take."""
+
+    rates: RedisRates
+    link: RedisLink
+
+    async def take(self, caller: str) -> float:
+        return await self.link.call(self.rates.take(caller))
 
 
 class Replica:
@@ -87,6 +100,14 @@ class Replica:
             return own
         link = self._redis.link
         return SharedBudget(RedisBudget(link.client, limits, prefix=f"{{{bot}}}:budget"), own, link)
+
+    def rates(self, name: str, per_s: float, burst: int) -> SharedRates | None:
+        """A rate limit that counts over all replicas; None where each counts alone."""
+        if self._redis is None:
+            return None
+        link = self._redis.link
+        rates = RedisRates(link.client, prefix=f"{link.prefix}:rates:{name}", per_s=per_s, burst=burst)
+        return _Linked(rates, link)
 
     def _seat(self, own: Journal, name: str, *, is_alone: bool) -> Seat:
         if self._redis is None:

@@ -336,6 +336,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             missing=_readiness(core),
             degraded=lambda: replica.degraded,
             lanes=replica.web.lanes,
+            rates=replica.rates,
             examples=core.faqs.examples,
         )
         admin = AdminServices(

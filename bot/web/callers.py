@@ -25,7 +25,7 @@ from aiohttp import web
 from bot.access import EVERYTHING, Access
 from bot.auth import Failures
 from bot.web.errors import ApiError
-from bot.web.rates import Buckets
+from bot.web.rates import Buckets, Meter
 from bot.web.services import SERVICES, Rate, WebServices
 
 SESSION_COOKIE = "grapevine_session"
@@ -48,12 +48,12 @@ class Caller:
 class Meters:
     """The buckets of one application."""
 
-    asks: Buckets
-    reads: Buckets
-    token_asks: Buckets
-    token_reads: Buckets
-    local_asks: Buckets
-    local_reads: Buckets
+    asks: Meter
+    reads: Meter
+    token_asks: Meter
+    token_reads: Meter
+    local_asks: Meter
+    local_reads: Meter
     guesses: Failures
 
 
@@ -67,13 +67,16 @@ def new_meters(services: WebServices) -> Meters:
     def buckets(rate: Rate, factor: int = 1) -> Buckets:
         return Buckets(per_s=rate.per_s * factor, burst=rate.burst * factor, clock=services.clock)
 
+    def meter(name: str, rate: Rate, factor: int = 1) -> Meter:
+        return Meter(buckets(rate, factor), services.rates(name, rate.per_s * factor, rate.burst * factor))
+
     return Meters(
-        asks=buckets(limits.asks),
-        reads=buckets(limits.reads),
-        token_asks=buckets(limits.asks, limits.token_factor),
-        token_reads=buckets(limits.reads, limits.token_factor),
-        local_asks=buckets(limits.asks, limits.local_factor),
-        local_reads=buckets(limits.reads, limits.local_factor),
+        asks=meter("asks", limits.asks),
+        reads=meter("reads", limits.reads),
+        token_asks=meter("token_asks", limits.asks, limits.token_factor),
+        token_reads=meter("token_reads", limits.reads, limits.token_factor),
+        local_asks=Meter(buckets(limits.asks, limits.local_factor)),
+        local_reads=Meter(buckets(limits.reads, limits.local_factor)),
         guesses=Failures(burst=limits.guesses.burst, refill_s=1 / limits.guesses.per_s, clock=services.clock),
     )
 
@@ -100,7 +103,7 @@ def identify(request: web.Request) -> Caller:
     return Caller(platform="api", key="anonymous", client=client)
 
 
-def charge(request: web.Request, caller: Caller, kind: Literal["asks", "reads"]) -> None:
+async def charge(request: web.Request, caller: Caller, kind: Literal["asks", "reads"]) -> None:
     """Count one request.
 
     Raises:
@@ -115,7 +118,7 @@ def charge(request: web.Request, caller: Caller, kind: Literal["asks", "reads"])
     elif is_local(request):
         asks, reads = meters.local_asks, meters.local_reads
     buckets = asks if kind == "asks" else reads
-    wait_s = buckets.take(caller.client)
+    wait_s = await buckets.take(caller.client)
     if wait_s:
         seconds = math.ceil(wait_s)
         raise ApiError(

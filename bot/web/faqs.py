@@ -125,7 +125,7 @@ async def warm(request: web.Request) -> web.Response:
 async def match(request: web.Request) -> web.Response:
     """What would be served to this caller; the admin may name any collections."""
     caller = await identify_admin_too(request)
-    charge(request, caller, "reads")
+    await charge(request, caller, "reads")
     body = await read_body(request, MatchBody)
     question = checked_question(request, body.question)
     collections = await readable(request, caller, body.collections)

@@ -53,7 +53,7 @@ async def sign_in(request: web.Request) -> web.Response:
     """Tie this browser to an API token, so that the page may read what `web` may. 401 for an unknown token."""
     services = request.app[SERVICES]
     caller = identify(request)
-    charge(request, caller, "asks")
+    await charge(request, caller, "asks")
     body = await read_body(request, SignInBody)
     member = services.tokens.api_caller(body.token.strip())
     if member is None or caller.platform != "web":

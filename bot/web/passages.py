@@ -22,7 +22,7 @@ async def passage(request: web.Request) -> web.Response:
     """The passage in its document; a forbidden and an unknown one look the same."""
     services = request.app[SERVICES]
     caller = identify(request)
-    charge(request, caller, "reads")
+    await charge(request, caller, "reads")
     collections = await readable(request, caller, None)
     if caller.is_admin:
         collections |= await services.collections()

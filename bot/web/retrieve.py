@@ -28,7 +28,7 @@ async def retrieve(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     started = services.clock()
     caller = identify(request)
-    charge(request, caller, "reads")
+    await charge(request, caller, "reads")
     body = await read_body(request, RetrieveBody)
     question = checked_question(request, body.question)
     most = services.limits.most_passages

@@ -12,6 +12,7 @@ from aiohttp import web
 from bot.access import Access
 from bot.lanes import Lanes
 from bot.turn import Turns
+from bot.web.rates import SharedRates
 from bot.web.sessions import Signer
 from bot.web.tokens import Tokens
 from rag.asked import LONGEST_QUESTION
@@ -63,6 +64,8 @@ class WebServices:
     """What `/readyz` still waits for, one line each; empty when ready."""
     lanes: Lanes
     """The order of the questions in each conversation."""
+    rates: Callable[[str, float, int], SharedRates | None] = lambda _name, _per_s, _burst: None
+    """Rate limits that replicas share, by name, tokens a second and burst; None: each process counts alone."""
     degraded: Callable[[], tuple[str, ...]] = lambda: ()
     """What does not work as configured though questions are answered, one line each."""
     examples: Callable[[frozenset[str]], Mapping[str, tuple[str, ...]]] = lambda _: {}

@@ -1,4 +1,4 @@
-"""The budget that replicas share decides exactly as the reference does, whatever happens in whatever order."""
+"""Budgets and rate limits that replicas share: decided exactly as the reference does, whatever the order of things."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from adapters.live.budget import Charge, Ledger, Limit, LocalBudget
 from adapters.ports import Call, Method, Priority
 from bot.state.redis_budget import RedisBudget, SharedBudget
 from bot.state.redis_link import RedisLink
+from bot.state.redis_rates import RedisRates
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.services
@@ -81,3 +82,13 @@ async def test_without_redis_each_process_has_its_own(redis: RedisServer, client
     await redis.kill()
     assert (await budget.take(call)).wait_s == pytest.approx(30.0)
     assert (await budget.take(Call(ticket="t", chat="d", method="edit", priority=Priority.FINAL))).wait_s == 0.0
+
+
+async def test_a_caller_s_rate_counts_over_all_replicas(client: Redis) -> None:
+    """A burst, then a wait as long as a token takes; others are not affected, and what is full again is forgotten."""
+    one, two = (RedisRates(client, prefix="{test}:rates", per_s=0.5, burst=3) for _ in range(2))
+    waits = [await rates.take("client") for rates in (one, two, one, two)]
+    assert waits[:3] == [0.0, 0.0, 0.0]
+    assert 1.0 < waits[3] <= 2.0
+    assert await one.take("another") == 0.0
+    assert 0 < await client.ttl("{test}:rates:client") <= 7
