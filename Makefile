@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 SAMPLE := bot/sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick check lint types format bench services services-stop lock clean
+.PHONY: help run test quick check lint types format bench bench-crash services services-stop lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ format: $(VENV)/.dev ## Mend what can be mended without thinking
 
 bench: $(VENV)/.dev ## Measure; ratios within one run (docs/benchmarks.md explains the figures)
 	$(BIN)/python -m bench
+
+bench-crash: $(VENV)/.dev ## kill -9 at every stage of 200 turns: what is lost, stuck or doubled
+	$(BIN)/python -m bench.crash
 
 services: $(VENV)/.dev ## Start Neo4j and Redis for the tests marked `services`; install headless Chromium (Debian)
 	bash deploy/services.sh start
