@@ -26,6 +26,11 @@ To be used on text whose underscores have become blanks (`without_underscores`):
 twice as fast as one that leaves them out.
 """
 
+_ASCII_WORD = re.compile(r"[0-9A-Za-z]+(?:[-./,:'][0-9A-Za-z]+)*")
+"""The same for ASCII text without underscores, twice as fast."""
+GAP = re.compile(rf"[^\w{_MARKS}]*")
+"""What stands between two words."""
+
 _UNSPACED = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3]+"
 )
@@ -68,7 +73,7 @@ def analyse(text: str) -> Analysed:
     """The index terms of `text`."""
     text = without_underscores(text)
     if text.isascii():  # nothing to fold: half the work
-        plain = tuple(chain.from_iterable([_terms(word)[0] for word in WORD.findall(text)]))
+        plain = tuple(chain.from_iterable(map(_PLAIN.__getitem__, _ASCII_WORD.findall(text))))
         return Analysed(plain, plain)
     terms = [_terms(word) for word in WORD.findall(text)]
     marked = tuple(chain.from_iterable([pair[0] for pair in terms]))
@@ -76,10 +81,26 @@ def analyse(text: str) -> Analysed:
     return Analysed(marked, marked if folded == marked else folded)
 
 
-@lru_cache(maxsize=200_000)
+_WORDS_KEPT = 200_000
+
+
+@lru_cache(maxsize=_WORDS_KEPT)
 def _terms(word: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     words = [part for part in _split(word) if fold(part)]  # a lone diacritic folds to nothing
     return tuple(_stem(w) for w in words), tuple(_stem(fold(w)) for w in words)
+
+
+class _Plain(dict[str, tuple[str, ...]]):
+    """The terms of ASCII words: a lookup in a dictionary takes a third of a call's time, and most text is such."""
+
+    def __missing__(self, word: str) -> tuple[str, ...]:
+        if len(self) >= _WORDS_KEPT:
+            self.clear()
+        terms = self[word] = _terms(word)[0]
+        return terms
+
+
+_PLAIN = _Plain()
 
 
 def _split(word: str) -> list[str]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from rag.analyse import WORD, without_underscores
+from rag.analyse import GAP, WORD, without_underscores
 from rag.language import fold
 
 MAX_NAMES = 40
@@ -34,7 +34,12 @@ _BARE_LINK = re.compile(r"https?://[^\s<>()\[\]\"'“”]+[^\s<>()\[\]\"'“”.
 _QUOTED = re.compile(r"[\"“«「『《]([^\"“”«»「」『』《》\n]{2,80})[\"”»」』》]")
 _BRACKETED_END = re.compile(r"\s*[(\[（]([^()\[\]（）]*)[)\]）]\s*$")
 _POSSESSIVE = re.compile(r"['’]s$", re.IGNORECASE)
-_SPLIT = re.compile(f"({WORD.pattern})")
+_JOINERS = frozenset("-./,:'’")
+_NEXT = re.compile(f"({GAP.pattern})({WORD.pattern})")
+_BMP_CAPITALS = "".join(chr(code) for code in range(0x10000) if chr(code).isupper() and chr(code).isalnum())
+# Of the rarer planes everything up to their last capital: naming each would take `re` off its fast path
+# (900 ns a character instead of 3, measured).
+_CAPITAL = re.compile(f"[{_BMP_CAPITALS}\U00010400-\U0001f189]")
 _QUOTES = frozenset('"“«「『《')
 _PLAIN_GAPS = frozenset({" ", ", "})
 _SEPARATORS = re.compile(r"[-./,:'’]")
@@ -105,47 +110,92 @@ def names(sentence: str, *, document_id: str, language: str, known: frozenset[st
 
 def sure(text: str) -> frozenset[str]:
     """Lone capitalised words that stand inside a sentence somewhere in `text`: names even where they begin one."""
-    gaps, words = _words(text)
-    inside = {word for gap, word in zip(gaps, words, strict=True) if gap in _PLAIN_GAPS and _may_be_capital(word)}
+    inside = {found.word for found in _capitals(without_underscores(text)) if found.gap in _PLAIN_GAPS}
     return frozenset(_shape(word).reduced for word in inside if _shape(word).is_capital)
 
 
 def name_words(text: str) -> tuple[str, ...]:
     """The capitalised words and codes of `text`, those left out that are capitalised only for beginning a sentence."""
     found = []
-    for gap, word in zip(*_words(text), strict=True):
+    for _, gap, word, _ in _capitals(without_underscores(text)):
         shape = _shape(word)
         if shape.is_code or (shape.is_capital and (gap in _PLAIN_GAPS or (gap and not _BREAK.search(gap)))):
             found.append(word)
     return tuple(found)
 
 
+class _Capital(NamedTuple):
+    """A word with a capital in it."""
+
+    is_first: bool
+    """Whether no word stands before it."""
+    gap: str
+    """What stands between it and the word before."""
+    word: str
+    end: int
+    """Where it ends in the text."""
+
+
+def _capitals(text: str) -> Iterator[_Capital]:
+    """Every word of `text` that holds a capital: they are few, and found twice as fast as all words (measured)."""
+    end = 0
+    while (capital := _CAPITAL.search(text, end)) is not None:
+        if not capital.group().isalnum():  # of the rarer planes
+            end = capital.end()
+            continue
+        start = _word_start(text, capital.start())
+        word = WORD.match(text, start)
+        assert word is not None
+        end = word.end()
+        before = start
+        while before and not _is_word(text[before - 1]):
+            before -= 1
+        yield _Capital(before == 0, text[before:start], word.group(), end)
+
+
+def _word_start(text: str, at: int) -> int:
+    """Where the word begins that has a letter at `at`: `WORD` read backwards."""
+    while at:
+        if _is_word(text[at - 1]) or (at > 1 and text[at - 1] in _JOINERS and _is_word(text[at - 2])):
+            at -= 1
+        else:
+            break
+    return at
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or (character > "\u02ff" and WORD.match(character) is not None)
+
+
 def _spans(text: str, language: str, known: frozenset[str]) -> Iterator[str]:
-    gaps, words = _words(text)
+    text = without_underscores(text)
     lower_tail = 0 if language == "en" else _LOWER_TAIL
-    for i in [i for i, word in enumerate(words) if _may_be_capital(word)]:
-        shape = _shape(words[i])
+    for is_first, gap, word, end in _capitals(text):
+        shape = _shape(word)
         if not shape.is_capital:
             continue
-        starts = not gaps[i] or i == 0 or bool(_BREAK.search(gaps[i]))
-        if shape.is_code or _is_lone_name(words[i], shape.reduced, language, starts=starts, known=known):
+        starts = is_first or bool(_BREAK.search(gap))
+        if shape.is_code or _is_lone_name(word, shape.reduced, language, starts=starts, known=known):
             yield shape.reduced
-        yield from _longer(gaps, words, i, lower_tail=lower_tail)
+        yield from _longer(text, word, end, lower_tail=lower_tail)
 
 
-def _longer(gaps: list[str], words: list[str], i: int, *, lower_tail: int) -> Iterator[str]:
-    """Names of two words and more that begin with word `i`."""
-    key = _shape(words[i]).reduced
+def _longer(text: str, word: str, end: int, *, lower_tail: int) -> Iterator[str]:
+    """Names of two words and more that begin with `word`, which ends at `end`."""
+    key = _shape(word).reduced
     lower = 0
-    for j in range(i + 1, min(len(words), i + MAX_WORDS)):
-        gap, word = gaps[j], words[j]
-        is_capital = _may_be_capital(word) and _shape(word).is_capital
+    for _ in range(MAX_WORDS - 1):
+        found = _NEXT.match(text, end)
+        if found is None:
+            return
+        before, (gap, word), end = word, found.groups(), found.end()
+        shape = _shape(word)
         if gap != " " and _BREAK.search(gap):
-            is_initial = len(words[j - 1]) == 1 and _INITIAL.match(gap)
-            if not is_initial and not (gap == ", " and is_capital):
+            is_initial = len(before) == 1 and _INITIAL.match(gap)
+            if not is_initial and not (gap == ", " and shape.is_capital):
                 return
-        key = f"{key} {_shape(word).reduced}"
-        if is_capital:
+        key = f"{key} {shape.reduced}"
+        if shape.is_capital:
             yield key
         elif word not in _CONNECTORS:
             lower += 1
@@ -162,17 +212,6 @@ def _is_lone_name(word: str, reduced: str, language: str, *, starts: bool, known
     if len(word) < 2 or (language == "vi" and not word.isascii()):
         return False
     return not starts or reduced in known or (word.isupper() and language != "vi")
-
-
-def _words(text: str) -> tuple[list[str], list[str]]:
-    """(what stands before each word, the words); equally long."""
-    parts = _SPLIT.split(without_underscores(text))
-    return parts[:-1:2], parts[1::2]
-
-
-def _may_be_capital(word: str) -> bool:
-    """Whether `_shape` has to be asked: cheap, and true of few words."""
-    return not word.islower()
 
 
 @lru_cache(maxsize=100_000)

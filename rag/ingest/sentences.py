@@ -12,17 +12,19 @@ _LONGEST_WORD = 60
 """Characters without a blank before a piece of text is cut anyway (base64, scripts without spaces)."""
 
 _END = re.compile(
-    r"(?<=[.!?…])[\"'”’»)\]*_]*\s+(?=[^\sa-zß-ÿ])"
-    r"|(?<=[。！？｡])[」』”’）]*"
-    r"|(?<=[।॥؟۔])\s+"
+    r"[.!?…][\"'”’»)\]*_]*\s+(?=[^\sa-zß-ÿ])"
+    r"|[。！？｡][」』”’）]*"
+    r"|[।॥؟۔]\s+"
 )
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'“])(?:[A-ZĐ]|[A-Z]\.[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|No|Nr|Fig|Inc|Ltd|Co|Corp|etc|e\.g|i\.e|cf|ca"
     r"|TP|TS|ThS|GS|PGS|BS|Ông|Bà|Str|bzw|z\.B|M|Mme|Sig|Sra|\d{1,2})\.$"
 )
+_LONGEST_ABBREVIATION = 6
+"""Characters, with what stands before it and the full stop."""
 _CHAT_TURN = re.compile(r"^(?:\[[^\]\n]{3,30}\]\s*)?[^\s:][^:\n]{0,40}:\s+\S")
 _CHAT_SHARE = 0.6
-_LONG_WORD = re.compile(r"\S{13,}")
+_LONG = 13
 _WORD = re.compile(r"\S+")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3]")
 
@@ -30,7 +32,10 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0eff\u
 @lru_cache(maxsize=4096)  # each sentence is weighed three times on its way
 def weight(text: str) -> int:
     """How many words `text` is worth to the embedder: words, with numbers, codes and unspaced scripts counted up."""
-    words = len(text.split()) + sum(len(long) // 8 for long in _LONG_WORD.findall(text))
+    pieces = text.split()
+    words = len(pieces)
+    if max(map(len, pieces), default=0) >= _LONG:
+        words += sum(len(piece) // 8 for piece in pieces if len(piece) >= _LONG)
     return words if text.isascii() else words + len(_UNSPACED.findall(text)) * 2 // 3
 
 
@@ -57,12 +62,17 @@ def _sentences(line: str) -> list[str]:
     start = 0
     for match in _END.finditer(line):
         candidate = line[start : match.end()].rstrip()
-        if not candidate or _ABBREVIATION.search(candidate):
+        if not candidate or (candidate[-1] == "." and _is_abbreviated(candidate)):
             continue
         found.append(candidate)
         start = match.end()
     rest = line[start:].strip()
     return [*found, rest] if rest else found
+
+
+def _is_abbreviated(text: str) -> bool:
+    # `^` means the beginning of the text all the same, wherever the search starts.
+    return _ABBREVIATION.search(text, max(0, len(text) - _LONGEST_ABBREVIATION)) is not None
 
 
 def _joined(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -174,7 +174,13 @@ class Writer:
         if not terms:
             return b"", b""
         words, counts = zip(*terms, strict=True)
-        return self._hasher.many(words).tobytes(), array("H", [min(count, 65_535) for count in counts]).tobytes()
+        try:
+            packed = array("H", counts)
+        except (
+            OverflowError
+        ):  # a term more than 65,535 times in one chunk; looking at every count took a tenth of `put`
+            packed = array("H", [min(count, 65_535) for count in counts])
+        return self._hasher.many(words).tobytes(), packed.tobytes()
 
 
 def pending(connection: sqlite3.Connection, limit: int, after: int) -> tuple[PendingChunk, ...]:
