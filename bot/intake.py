@@ -96,6 +96,7 @@ class Intake:
         self._sleep = sleep
         self._platforms: dict[Platform, ChatPlatform] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
+        self._debts: dict[str, Debt] = {}
         self._parked: set[str] = set()
 
     def connect(self, name: Platform, platform: ChatPlatform) -> None:
@@ -160,15 +161,16 @@ class Intake:
         if former is not None:
             # We were taken for dead and have our own turn back: what we were doing is void.
             former.cancel()
+        self._debts[debt.event_id] = debt
         self._work[debt.event_id] = task = asyncio.create_task(self._see_through(debt, former))
         task.add_done_callback(partial(self._ended, debt.event_id))
 
     def _ended(self, event_id: str, task: asyncio.Task[None]) -> None:
         if self._work.get(event_id) is task:
-            del self._work[event_id]
+            del self._work[event_id], self._debts[event_id]
 
     def _active(self) -> frozenset[str]:
-        return frozenset(self._work) | self._parked
+        return frozenset(event for event, debt in self._debts.items() if not debt.is_settled) | self._parked
 
     def _lost(self, event_id: str) -> None:
         self._parked.discard(event_id)
@@ -261,6 +263,8 @@ class Intake:
             if follower is not None and follower.payload and follower.accepted_at - debt.accepted_at <= JOIN_S:
                 if not await joining.add(partial(self._outbox.join, debt, follower)):
                     return
+                if follower.event_id in self._debts:
+                    self._debts[follower.event_id].is_settled = True
                 self._lanes.wake(debt.lane)
                 continue
             left_s = debt.accepted_at + JOIN_S - self._now()

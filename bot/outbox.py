@@ -54,6 +54,8 @@ class Debt:
     """The messages that the answer is growing in."""
     final: tuple[Final, Outcome] | None = None
     """The final text, once it is known."""
+    is_settled: bool = False
+    """Nothing is owed any more, as far as this process is concerned."""
 
     @property
     def event_id(self) -> str:
@@ -123,11 +125,15 @@ class Outbox:
 
     async def settle(self, debt: Debt) -> None:
         """The answer was delivered, or there is nobody to deliver it to. What was said is forgotten here."""
-        await self._store.settle(debt.event_id, self.owner)
+        if not debt.is_settled:
+            await self._store.settle(debt.event_id, self.owner)
+            debt.is_settled = True
 
     async def release(self, debt: Debt) -> None:
         """Hand the debt over to whoever looks first."""
-        await self._store.release(debt.event_id, self.owner)
+        if not debt.is_settled:
+            await self._store.release(debt.event_id, self.owner)
+            debt.is_settled = True
 
     async def permit(self, debt: Debt) -> bool:
         """Whether the answer is still ours to write. Costs nothing as long as our heart was heard of late.
