@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from bot.access import DEFAULT_ACCESS, Access, parse_access
 from rag.embeddings import parse_model
+from rag.rerank import parse_rerank
 
 PREFIX = "GRAPEVINE_"
 
@@ -56,6 +57,14 @@ class Settings(BaseModel):
     embedding_api_key: SecretStr | None = _field(
         "EMBEDDING_API_KEY", None, "Key of the embeddings' endpoint; unset: as OPENAI_API_KEY."
     )
+    rerank: str | None = _field(
+        "GRAPEVINE_RERANK", None, "A second look at the best passages: `http` or `fastembed:NAME`; unset: none."
+    )
+    rerank_url: str | None = _field(
+        "GRAPEVINE_RERANK_URL", None, "Address for `http`, e.g. `https://api.cohere.com/v2/rerank` or one of your own."
+    )
+    rerank_model: str | None = _field("GRAPEVINE_RERANK_MODEL", None, "Model to name there, if it wants one.")
+    rerank_key: SecretStr | None = _field("GRAPEVINE_RERANK_KEY", None, "Key for it, if it wants one.")
     neo4j_uri: str | None = _field(
         "NEO4J_URI", None, "Neo4j that keeps the documents, e.g. `bolt://host:7687`; unset: a file in GRAPEVINE_DATA."
     )
@@ -96,7 +105,7 @@ class Settings(BaseModel):
     )
     log: str = _field("GRAPEVINE_LOG", "-", "A file, or `-`: standard output, readable on a terminal, JSON otherwise.")
 
-    @field_validator("openai_base_url", "embedding_base_url", "telegram_api_url", "slack_api_url")
+    @field_validator("openai_base_url", "embedding_base_url", "telegram_api_url", "slack_api_url", "rerank_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
         if value is not None:
@@ -163,6 +172,13 @@ class Settings(BaseModel):
     @classmethod
     def _is_embedding_model(cls, value: str) -> str:
         parse_model(value)
+        return value
+
+    @field_validator("rerank")
+    @classmethod
+    def _is_reranker(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_rerank(value)
         return value
 
     @field_validator("port")
@@ -235,6 +251,12 @@ class Settings(BaseModel):
             raise ValueError(f"{missing} is missing: Slack over Socket Mode needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN")
         return self
 
+    @model_validator(mode="after")
+    def _reranker_has_an_address(self) -> Settings:
+        if self.rerank is not None and parse_rerank(self.rerank).kind == "http" and self.rerank_url is None:
+            raise ValueError("GRAPEVINE_RERANK=http needs GRAPEVINE_RERANK_URL, like `https://host/v1/rerank`")
+        return self
+
     @property
     def access_map(self) -> Access:
         """The access map, parsed."""
@@ -254,6 +276,7 @@ class Settings(BaseModel):
             self.slack_app_token,
             self.openai_api_key,
             self.embedding_api_key,
+            self.rerank_key,
             self.admin_token,
             self.redis_url,
             self.neo4j_password,

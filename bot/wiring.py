@@ -21,6 +21,7 @@ from bot.ingest_job import documents_kinds
 from bot.intake import Intake
 from bot.jobs import JobRunner
 from bot.presence import Presence
+from bot.reranking import rerank_failed
 from bot.settings import Settings, parse_vector_index
 from bot.smalltalk import SmallTalk
 from bot.state.jobs import JobTable
@@ -34,6 +35,7 @@ from rag.engine import Engine
 from rag.errors import StoreError, StoreUnavailable
 from rag.generate.extractive import ExtractiveAnswerer
 from rag.ingest.sandbox import ParserPool
+from rag.rerank import parse_rerank
 from rag.retrieval.search import Search
 from rag.stores.embedded import EmbeddedStore
 
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from bot.replica import Replica, SharedRedis
     from bot.telemetry.line import TurnLine, TurnLog
     from rag.cache.faq import FaqStore
-    from rag.ports import Answerer, Embedder
+    from rag.ports import Answerer, Embedder, Reranker, Retriever
     from rag.stores.neo4j import Neo4jStore
 
     Store = EmbeddedStore | Neo4jStore
@@ -71,7 +73,7 @@ class Core:
     store: Store
     presence: Presence
     embedder: Embedder
-    search: Search
+    search: Retriever
     engine: Engine
     faqs: Faqs
     answerer: Answerer
@@ -173,6 +175,34 @@ async def open_embedder(settings: Settings) -> AsyncIterator[Embedder]:
 
 
 @asynccontextmanager
+async def open_reranked(settings: Settings, retriever: Retriever) -> AsyncIterator[Retriever]:
+    """`retriever`, with a second look at its best passages if one is configured. Raises `RerankError`."""
+    if settings.rerank is None:
+        yield retriever
+        return
+    from rag.rerank.retriever import Reranked  # noqa: PLC0415 - see the top
+
+    spec = parse_rerank(settings.rerank)
+    async with AsyncExitStack() as stack:
+        reranker: Reranker
+        if spec.kind == "fastembed":
+            from rag.rerank.fastembed import FastReranker  # noqa: PLC0415 - see the top
+
+            reranker = await FastReranker.open(spec.name)
+        else:
+            import httpx2  # noqa: PLC0415 - see the top
+
+            from rag.rerank.http import HttpReranker  # noqa: PLC0415 - see the top
+
+            assert settings.rerank_url is not None  # the settings see to that
+            client = await stack.enter_async_context(httpx2.AsyncClient(timeout=httpx2.Timeout(10.0, connect=2.0)))
+            key = settings.rerank_key.get_secret_value() if settings.rerank_key else None
+            reranker = HttpReranker(client, url=settings.rerank_url, key=key, model=settings.rerank_model)
+        stack.push_async_callback(reranker.close)
+        yield Reranked(retriever, reranker, on_failure=rerank_failed)
+
+
+@asynccontextmanager
 async def open_answerer(settings: Settings) -> AsyncIterator[tuple[Answerer, AsyncOpenAI | None]]:
     """What writes the answers, and its client; without a configured model it quotes the documents."""
     if not settings.has_model:
@@ -223,7 +253,7 @@ async def open_core(settings: Settings, *, may_start_alone: bool = False) -> Asy
         presence = Presence(store, embedder)
         await (presence.connect_or_wait() if waits else presence.connect())
         answerer, client = await stack.enter_async_context(open_answerer(settings))
-        search = Search(store, embedder)
+        search = await stack.enter_async_context(open_reranked(settings, Search(store, embedder)))
         book = FaqBook(_faq_store(settings, store))
         await book.open()
         stack.push_async_callback(book.close)

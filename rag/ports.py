@@ -1,6 +1,7 @@
 """What the engine and the ingest need of the parts that may be exchanged.
 
-Implementations: stores in `rag/stores`, embedders in `rag/embeddings`, answerers in `rag/generate`.
+Implementations: stores in `rag/stores`, embedders in `rag/embeddings`, rerankers in `rag/rerank`, answerers in
+`rag/generate`.
 """
 
 from __future__ import annotations
@@ -82,6 +83,21 @@ class Retriever(Protocol):
     async def passage(self, passage_id: str, *, collections: frozenset[str]) -> Passage | None:
         """One passage by id; None when there is none *or it is not permitted* (the two look alike)."""
         ...
+
+
+class Reranker(Protocol):
+    """Reads question and passage together: slower than ranking, and often right where that is undecided."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it; no key, no login."""
+        ...
+
+    async def rerank(self, question: str, texts: Sequence[str]) -> Sequence[float]:
+        """A finite score for each text, higher is better; comparable within one call only. Raises `RerankError`."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
