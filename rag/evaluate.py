@@ -165,7 +165,7 @@ async def evaluate_folder(
     Raises `InputError` (also if a document could not be read), `StoreError`, `EmbeddingError`.
     """
     sources = collections_of(folder)
-    questions = read_questions(folder, sources)
+    read_questions(folder, sources)  # what is wrong in it is told before the work
     for collection, path in sources.items():
         report = await ingest(
             [path],
@@ -178,8 +178,15 @@ async def evaluate_folder(
         if not report.is_complete:
             raise InputError(f"Not every document of {path} could be read: run `grapevine ingest {path}` to see why.")
     await store.refresh()
-    ids = await _ids(store, frozenset(sources))
-    return await evaluate(known_ids(questions, ids), retriever, documents=len(ids), mode=mode)
+    counts = await store.counts()
+    documents = sum(counts[name].documents for name in sources if name in counts)
+    return await evaluate(await questions_of(folder, store), retriever, documents=documents, mode=mode)
+
+
+async def questions_of(folder: Path, store: KnowledgeStore) -> list[AskedQuestion]:
+    """The questions of a folder whose documents are in `store`, with evidence ids as the store spells them."""
+    sources = collections_of(folder)
+    return known_ids(read_questions(folder, sources), await _ids(store, frozenset(sources)))
 
 
 async def _ids(store: KnowledgeStore, collections: frozenset[str]) -> frozenset[str]:
