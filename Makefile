@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 SAMPLE := bot/sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick check lint types format bench bench-live bench-crash services services-stop lock clean
+.PHONY: help run test quick check lint types format bench bench-ingest bench-live bench-crash services services-stop lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ bench-live: $(VENV)/.dev ## Measure live messages, beside vercel/chat where ther
 	@if command -v npm >/dev/null; then mkdir -p $(PEER) && test -d $(PEER)/node_modules/chat || \
 	 npm install --silent --prefix $(PEER) @chat-adapter/telegram@4.41.1 chat@4.41.1; fi
 	$(BIN)/python -m bench.live $$(test -d $(PEER)/node_modules/chat && echo --peer $(PEER))
+
+bench-ingest: $(VENV)/.dev ## Read, index and embed generated Markdown: MB/s, and what questions feel of it
+	$(BIN)/python -m bench.ingest
 
 bench-crash: $(VENV)/.dev ## kill -9 at every stage of 200 turns: what is lost, stuck or doubled
 	$(BIN)/python -m bench.crash
