@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Generic
 
 from adapters.live.arrivals import Arrivals
@@ -28,6 +27,7 @@ from adapters.live.errors import (
     Unavailable,
 )
 from adapters.live.pacer import Edit, Finish, Rhythm, State, WaitUntil, backoff_s, decide
+from adapters.live.standing import Change, Standing
 from adapters.live.surface import Renderer, S, Transport
 from adapters.ports import Budget, Call, Delivery, Final, Method, Priority, SourceLink
 
@@ -36,23 +36,6 @@ log = logging.getLogger(__name__)
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 _TURNS_BEFORE_FIRST = 20
 _MOST_BEFORE_FIRST_S = 0.005
-
-
-@dataclass(slots=True)
-class _Slot(Generic[S]):
-    """One message of the platform."""
-
-    message_id: str
-    shown: S | None
-    """What is known to be on the screen; None after a call whose outcome is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Change(Generic[S]):
-    """A message to bring to a target; None: to take away."""
-
-    index: int
-    target: Target[S] | None
 
 
 class Publisher(Generic[S]):
@@ -98,7 +81,7 @@ class Publisher(Generic[S]):
         self._give_up_s = give_up_s
         self._spawn = spawn
         self._composer = Composer(renderer)
-        self._slots: list[_Slot[S]] = [_Slot(i, None) for i in reopen.split(",")] if reopen else []
+        self._standing: Standing[S] = Standing(reopen)
         self._arrivals = Arrivals()
         self._rhythm = Rhythm()
         self._text = ""
@@ -163,7 +146,7 @@ class Publisher(Generic[S]):
             lag_ms=lag.mean_ms,
             edits=self._edits,
             throttled=self._throttled,
-            parts=max(1, len(self._slots)),
+            parts=max(1, len(self._standing)),
             orphans=self._orphans,
             is_gone=self._gone.is_set(),
         )
@@ -193,7 +176,7 @@ class Publisher(Generic[S]):
                 has_news=self._has_news,
                 is_ended=self._final is not None,
                 # A lost first post may stand on the screen for good: after one, only the final is worth the risk.
-                may_preview=bool(self._slots) or not self._orphans,
+                may_preview=bool(self._standing) or not self._orphans,
                 preview_at=self._rhythm.preview_at(),
                 blocked_until=self._blocked_until,
                 asked_until=self._asked_until,
@@ -244,12 +227,12 @@ class Publisher(Generic[S]):
         """
         if self._wanted is None and self._final is not None and not self._has_asked_final:
             self._has_asked_final = True
-            self._wanted = "edit" if self._slots else "post"
+            self._wanted = "edit" if self._standing else "post"
         elif self._wanted is None:
             change = self._next_change()
             if change is None:
                 return False
-            self._wanted = self._method(change)
+            self._wanted = self._standing.method(change)
         call = Call(ticket=self._ticket, chat=self._chat, method=self._wanted, priority=self._priority())
         is_final = self._final is not None
         allowance = await self._budget.take(call)
@@ -269,30 +252,17 @@ class Publisher(Generic[S]):
         await self._attempt(call, change)
         return True
 
-    def _next_change(self) -> _Change[S] | None:
-        """The first message that differs from what it should be."""
+    def _next_change(self) -> Change[S] | None:
         if self._final is None:
-            targets = self._composer.preview(self._text)
-        else:
-            targets = self._composer.final(self._text, self._final)
-        for index, target in enumerate(targets):
-            if index >= len(self._slots) or self._slots[index].shown != target.screen:
-                return _Change(index, target)
-        if self._final is not None and len(self._slots) > len(targets):
-            return _Change(len(self._slots) - 1, None)
-        return None
-
-    def _method(self, change: _Change[S]) -> Method:
-        if change.target is None:
-            return "delete"
-        return "edit" if change.index < len(self._slots) else "post"
+            return self._standing.difference(self._composer.preview(self._text), is_final=False)
+        return self._standing.difference(self._composer.final(self._text, self._final), is_final=True)
 
     def _priority(self) -> Priority:
         if self._final is not None:
             return Priority.FINAL
-        return Priority.PREVIEW if self._slots else Priority.FIRST
+        return Priority.PREVIEW if self._standing else Priority.FIRST
 
-    async def _attempt(self, call: Call, change: _Change[S]) -> None:
+    async def _attempt(self, call: Call, change: Change[S]) -> None:
         target, index = change.target, change.index
         try:
             async with asyncio.timeout(self._call_timeout_s):
@@ -306,35 +276,33 @@ class Publisher(Generic[S]):
 
     async def _call(self, target: Target[S] | None, index: int) -> None:
         if target is None:
-            await self._transport.delete(self._slots[index].message_id)
+            await self._transport.delete(self._standing.message_id(index))
             return
         screen = target.plain() if self._is_plain_next else target.screen
-        if index < len(self._slots):
-            await self._transport.edit(self._slots[index].message_id, screen)
+        if index < len(self._standing):
+            await self._transport.edit(self._standing.message_id(index), screen)
             self._edits += 1
         else:
-            self._slots.append(_Slot(await self._transport.post(screen), None))
+            self._standing.posted(await self._transport.post(screen))
 
     async def _after_success(self, target: Target[S] | None, index: int) -> None:
         now = self._now()
         self._failures = 0
         self._is_plain_next = False
         if target is None:
-            self._slots.pop()
+            self._standing.removed()
             return
-        slot = self._slots[index]
-        is_new = slot.shown is None
-        slot.shown = target.screen
+        is_new = self._standing.shows(index, target.screen)
         self._arrivals.acknowledge(target.upto, now)
         if is_new and self._on_posted is not None:
-            await self._on_posted(",".join(slot.message_id for slot in self._slots))
+            await self._on_posted(self._standing.handle)
 
     async def _after_error(self, error: PlatformError, call: Call, target: Target[S] | None, index: int) -> None:
         match error:
             case NotModified():
                 await self._after_success(target, index)
             case MessageGone() if target is None:
-                self._slots.pop()
+                self._standing.removed()
             case MessageGone() | ChatGone():
                 self._gone.set()
             case Throttled(retry_after_s=retry_after_s):
@@ -353,9 +321,9 @@ class Publisher(Generic[S]):
         self._is_plain_next = False
         log.warning("the platform rejected a message even as plain text: %s", error)
         if target is None:
-            self._slots.pop()
-        elif index < len(self._slots):
-            self._slots[index].shown = target.screen  # nothing better can be shown here
+            self._standing.removed()
+        elif index < len(self._standing):
+            self._standing.shows(index, target.screen)  # nothing better can be shown here
         elif self._final is not None:
             self._gone.set()
         else:
@@ -365,8 +333,8 @@ class Publisher(Generic[S]):
         self._failures += 1
         self._blocked_until = self._now() + backoff_s(self._failures)
         may_have_happened = isinstance(error, Unavailable) and error.may_have_happened
-        if index < len(self._slots):
-            self._slots[index].shown = None
+        if index < len(self._standing):
+            self._standing.is_uncertain(index)
         elif may_have_happened:
             self._orphans += 1
         log.info("the platform did not answer (%s); attempt %d follows later", error, self._failures + 1)
