@@ -70,7 +70,7 @@ class Writer:
 
     def restore(self, documents: Sequence[Dumped], model: Embedding | None) -> None:
         """Write documents with the vectors they come with; chunks that come without are treated as in `put`."""
-        given = [[vectors and _stored_row(vectors) for vectors in each.vectors] for each in documents]
+        given = [[_stored_row(found) if found else None for found in each.vectors] for each in documents]
         with transaction(self._connection()) as connection:
             if model is not None and any(map(any, given)):
                 _remember(connection, model.model, model.dimensions)

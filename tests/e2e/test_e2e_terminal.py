@@ -56,13 +56,13 @@ async def test_a_written_answer_streams_from_the_configured_model(data: Path) ->
     async with ModelServer() as model:
         model.script(Reply(tokens=words("Water in the cylinder [1], as they say [9].")))
         settings = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "sk-not-to-be-seen", "LLM_MODEL": "scripted"}
-        done = await grapevine("ask", "What does hydrolock mean?", data=data, **settings)
+        done = await grapevine("ask", "What does hydrolock mean?", data=data, stdin=b"", **settings)
         assert done.code == 0, done.err
         assert "Water in the cylinder [1]" in done.out
         assert "[9]" not in done.out
         model.script(Reply(status=401, message="Incorrect API key provided: sk-not-to-be-seen", times=2))
-        refused = await grapevine("ask", "What does hydrolock mean?", data=data, **settings)
-        doctor = await grapevine("doctor", "--json", data=data, **settings)
+        refused = await grapevine("ask", "What does hydrolock mean?", data=data, stdin=b"", **settings)
+        doctor = await grapevine("doctor", "--json", data=data, stdin=b"", **settings)
     assert refused.code == 1
     assert "I can't write an answer" in refused.out
     findings = {finding["part"]: finding for finding in json.loads(doctor.out)}
