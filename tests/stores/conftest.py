@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import pytest
 
 from rag.stores.embedded import EmbeddedStore
 from tests.stores.contract import OpenStore
-from tests.support.neo4j import EmptyNeo4j
-from tests.support.services import neo4j_server
+from tests.support.neo4j import EmptyNeo4j, empty_neo4j
 
 
 def noon() -> datetime:
@@ -47,7 +45,5 @@ async def store(database: Path) -> AsyncIterator[EmbeddedStore]:
 @pytest.fixture(params=["5", "2026"])
 async def neo4j(request: pytest.FixtureRequest) -> AsyncIterator[EmptyNeo4j]:
     """Each server of `make services` in turn, empty."""
-    async with AsyncExitStack() as stack:
-        empty = EmptyNeo4j(neo4j_server(request.param), stack)
-        await empty.empty()
-        yield empty
+    async with empty_neo4j(request.param) as neo4j:
+        yield neo4j

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+import asyncio
+import fcntl
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from neo4j import AsyncDriver, AsyncGraphDatabase, NotificationMinimumSeverity
 
 from rag.stores.neo4j import Neo4jStore
-from tests.support.services import Neo4jServer
+from tests.support.services import Neo4jServer, neo4j_server
 
 
 def noon() -> datetime:
     return datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def empty_neo4j(version: str) -> AsyncIterator[EmptyNeo4j]:
+    """The server of a version, emptied; nobody else's until the end, in whatever process they test."""
+    server = neo4j_server(version)
+    lock = Path(tempfile.gettempdir(), f"grapevine-test-{urlsplit(server.uri).netloc.replace(':', '-')}.lock")
+    with lock.open("w") as file:  # noqa: ASYNC230 - a moment, and only in tests
+        await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+        async with AsyncExitStack() as stack:
+            neo4j = EmptyNeo4j(server, stack)
+            await neo4j.empty()
+            yield neo4j
 
 
 class EmptyNeo4j:
@@ -23,14 +41,16 @@ class EmptyNeo4j:
         self.server = server
         self._stack = stack
 
-    def driver(self, *, password: str | None = None, uri: str | None = None, pool_size: int = 8) -> AsyncDriver:
+    def driver(
+        self, *, password: str | None = None, uri: str | None = None, pool_size: int = 8, acquisition_s: float = 2.0
+    ) -> AsyncDriver:
         """Made as in `bot/wiring.py`, but with a pool for few."""
         driver = AsyncGraphDatabase.driver(
             uri or self.server.uri,
             auth=(self.server.username, password or self.server.password),
             max_connection_pool_size=pool_size,
-            connection_acquisition_timeout=2.0,
-            connection_timeout=1.0,
+            connection_acquisition_timeout=acquisition_s,
+            connection_timeout=min(1.0, acquisition_s),
             max_transaction_retry_time=0,
             notifications_min_severity=NotificationMinimumSeverity.OFF,
             telemetry_disabled=True,
@@ -56,3 +76,9 @@ class EmptyNeo4j:
             for (name,) in [record.values() async for record in found]:
                 await (await session.run(f"DROP INDEX {name} IF EXISTS")).consume()
             await (await session.run("MATCH (n) DETACH DELETE n")).consume()
+
+    async def run(self, query: str) -> list[list[object]]:
+        """What an operator would type."""
+        async with self.driver().session(database="neo4j") as session:
+            result = await session.run(query)
+            return [list(record.values()) async for record in result]

@@ -91,7 +91,7 @@ class Connection:
         self, query: str, parameters: Mapping[str, Any] | None = None, *, seconds: float = READ_S
     ) -> list[Row]:
         """All rows of one query, in one round trip. Raises a `StoreError`."""
-        async with self._bounded(seconds), self._slot():
+        async with self.bounded(seconds), self._slot():
             session = self._driver.session(database=self._database, default_access_mode=READ_ACCESS)
             async with session:
                 result = await session.run(query, dict(parameters or {}))
@@ -100,7 +100,7 @@ class Connection:
     async def write(self, work: Callable[[Transaction], Awaitable[_Answer]], *, seconds: float = WRITE_S) -> _Answer:
         """`work` in one transaction, again if it lost a race; all or nothing. Raises a `StoreError`."""
         pause = _FIRST_PAUSE_S
-        async with self._bounded(seconds):
+        async with self.bounded(seconds):
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
                     return await self._write_once(work)
@@ -123,7 +123,7 @@ class Connection:
 
     async def change_schema(self, *statements: str, seconds: float = 600.0) -> None:
         """Statements that need transactions of their own, one after the other. Raises a `StoreError`."""
-        async with self._bounded(seconds), self._slot():
+        async with self.bounded(seconds), self._slot():
             session = self._driver.session(database=self._database, default_access_mode=WRITE_ACCESS)
             async with session:
                 for statement in statements:
@@ -153,7 +153,8 @@ class Connection:
             self._turn.release()
 
     @asynccontextmanager
-    async def _bounded(self, seconds: float) -> AsyncIterator[None]:
+    async def bounded(self, seconds: float) -> AsyncIterator[None]:
+        """What is done inside has so much time, all of it together. Raises a `StoreError`."""
         if self._is_closed:
             raise StoreUnavailable(f"the connection to Neo4j at {self._address} is closed.")
         with self._explained():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -13,14 +14,19 @@ import numpy as np
 from rag.errors import EmbeddingMismatch
 from rag.retrieval.question import Asked
 from rag.retrieval.view import ChunkInfo
-from rag.stores.neo4j.connection import READ_S, Connection, ServerRefused
+from rag.stores.neo4j.connection import Connection, ServerRefused
 from rag.stores.neo4j.encoding import hashes_of
 from rag.stores.neo4j.query import parameters, retrieval
+from rag.stores.neo4j.schema import online_indexes, vector_index
 from rag.stores.neo4j.statistics import CollectionStatistics, Delta, Totals, delta_of, totals
 from rag.stores.neo4j.view import NOTHING, FetchedView, Found
 from rag.types import Language
 
 _TRIES = 8
+_SECONDS = 30.0
+"""For one query; whoever asks has less time, and bounds it."""
+_ONLINE_S = 2.0
+"""How long an index that was found missing is not asked for."""
 _PAUSE_S = 0.005
 """Times the number of tries: about how long a commit takes to be applied."""
 MAX_POOL = 800
@@ -55,17 +61,26 @@ class Known:
 class Retrieval:
     """Builds views, and keeps the statistics that they need in step with the database."""
 
-    def __init__(self, connection: Connection, today: Callable[[], date], *, has_search_clause: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        today: Callable[[], date],
+        *,
+        has_search_clause: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._connection = connection
         self._today = today
         self._has_search_clause = has_search_clause
         self._known: Known | None = None
+        self._online: frozenset[str] | None = None
+        """Indexes that can be asked; None: as far as is known, all that should be there."""
+        self._online_until = 0.0
         self._refreshing = asyncio.Lock()
         self._totals: dict[tuple[object, ...], Totals] = {}
 
-    async def view(
-        self, asked: Asked, collections: frozenset[str], *, pool: int, seconds: float = READ_S
-    ) -> FetchedView:
+    async def view(self, asked: Asked, collections: frozenset[str], *, pool: int) -> FetchedView:
         """What there is for this question. Raises `StoreUnavailable`, `EmbeddingMismatch`."""
         asked = replace(asked, vector=_usable(asked))
         tries = 0
@@ -75,11 +90,13 @@ class Retrieval:
             names = tuple(sorted(collections & known.collections.keys()))
             _check_dimensions(asked, known)
             try:
-                found = await self._ask(asked, names, known, pool=pool, seconds=seconds)
+                found = await self._ask(asked, names, known, pool=pool)
             except ServerRefused:
-                # An index came or went since this process last looked.
-                if tries == _TRIES:
+                # An index came or went since this process last looked, or is being made.
+                if tries > 2:
                     raise
+                self._online = await online_indexes(self._connection)
+                self._online_until = self._clock() + _ONLINE_S
                 await self.refresh()
                 continue
             is_current = _is_current(found, known, collections)
@@ -136,24 +153,27 @@ class Retrieval:
             self._known = Known(collections=fresh, embedding=embedding)
             return self._known
 
-    async def _ask(self, asked: Asked, names: tuple[str, ...], known: Known, *, pool: int, seconds: float) -> Found:
+    async def _ask(self, asked: Asked, names: tuple[str, ...], known: Known, *, pool: int) -> Found:
         if not names:
             rows = await self._connection.read(
-                "MATCH (k:Collection) RETURN collect([k.name, k.epoch, k.texts, k.vectors])", seconds=seconds
+                "MATCH (k:Collection) RETURN collect([k.name, k.epoch, k.texts, k.vectors])", seconds=_SECONDS
             )
             return NOTHING._replace(before=rows[0][0], after=rows[0][0])
-        vectors = (
-            tuple(name for name in names if known.collections[name].has_vectors) if asked.vector is not None else ()
-        )
+        vectors = () if asked.vector is None else tuple(name for name in names if self._has_vectors(known, name))
         sums = self._totals_of(known, frozenset(names))
         hashes = hashes_of(asked.titles)
         titles = [title for title, is_title in zip(asked.titles, sums.titled(hashes), strict=True) if is_title]
         rows = await self._connection.read(
             retrieval(names, vectors, has_search_clause=self._has_search_clause),
             parameters(asked, names, titles=titles, today=self._today().isoformat(), pool=pool),
-            seconds=seconds,
+            seconds=_SECONDS,
         )
         return Found(*rows[0]) if rows else NOTHING
+
+    def _has_vectors(self, known: Known, name: str) -> bool:
+        if self._online is not None and self._clock() >= self._online_until:
+            self._online = None
+        return (self._online is None or vector_index(name) in self._online) and known.collections[name].has_vectors
 
     def _changed(self, before: Known, names: tuple[str, ...]) -> bool:
         """Whether the same question would be put in other words now: new collections, indexes, titles."""
@@ -165,6 +185,10 @@ class Retrieval:
             for name in now.collections
             if name in names or name not in before.collections
         )
+
+    def trust_indexes(self) -> None:
+        """They were just made."""
+        self._online = None
 
     def _viewed(self, found: Found, collections: frozenset[str]) -> FetchedView:
         known = self._known

@@ -74,7 +74,11 @@ async def inspect(connection: Connection) -> Server:
     rows = await connection.read(
         "CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel' RETURN versions"
     )
-    name = str(rows[0][0][0]) if rows else "?"
+    return server_of(str(rows[0][0][0]) if rows else "?")
+
+
+def server_of(name: str) -> Server:
+    """From a version's name. Raises `StoreUnavailable` if it is too old."""
     found = re.match(r"(\d+)\.(\d+)", name)
     version = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
     if version < OLDEST:
@@ -159,6 +163,25 @@ async def drop_vector_index(connection: Connection, collection: str) -> None:
     )
 
 
+async def online_indexes(connection: Connection) -> frozenset[str]:
+    """The names of our indexes that can be asked."""
+    rows = await connection.read(
+        "SHOW INDEXES YIELD name, state WHERE name STARTS WITH 'grapevine' AND state = 'ONLINE' RETURN name"
+    )
+    return frozenset(row[0] for row in rows)
+
+
+async def lost_indexes(connection: Connection) -> tuple[list[str], list[str]]:
+    """Collections without their full-text index, and those without a vector index though there are vectors."""
+    there = await connection.read("SHOW INDEXES YIELD name WHERE name STARTS WITH 'grapevine' RETURN name")
+    names = {row[0] for row in there}
+    held = await connection.read("MATCH (k:Collection) RETURN k.name, k.chunks > k.pending")
+    return (
+        [name for name, _ in held if text_index(name) not in names],
+        [name for name, has_vectors in held if has_vectors and vector_index(name) not in names],
+    )
+
+
 async def check_indexes(connection: Connection) -> None:
     """Raises `StoreUnavailable` naming an index of ours that is not ready."""
     rows = await connection.read(
@@ -169,8 +192,12 @@ async def check_indexes(connection: Connection) -> None:
         if state == "POPULATING":
             raise StoreUnavailable(f"Neo4j is still building the index {name} ({percent:.0f} %): wait a little.")
         raise StoreUnavailable(
-            f"the index {name} in Neo4j has failed: drop it (`DROP INDEX {name}`) and start again; it is made anew."
+            f"the index {name} in Neo4j has failed: drop it (`DROP INDEX {name}`), then start `grapevine serve` again."
         )
+    text, vectors = await lost_indexes(connection)
+    if text or vectors:
+        lost = ", ".join([*map(text_index, text), *map(vector_index, vectors)])
+        raise StoreUnavailable(f"Neo4j lacks the index {lost}: start `grapevine serve` again, it makes them anew.")
 
 
 async def embedding(transaction: Transaction) -> tuple[str, int] | None:

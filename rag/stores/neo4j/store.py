@@ -77,8 +77,8 @@ class Neo4jStore:
         self, asked: Asked, collections: frozenset[str], *, pool: int, seconds: float | None = None
     ) -> FetchedView:
         """What there is for this question, in one round trip. Raises a `StoreError`."""
-        retrieval = await self._retrieval()
-        return await retrieval.view(asked, collections, pool=pool, seconds=READ_S if seconds is None else seconds)
+        async with self._connection.bounded(READ_S if seconds is None else seconds):
+            return await (await self._retrieval()).view(asked, collections, pool=pool)
 
     async def passage(self, passage_id: str, collections: frozenset[str]) -> ChunkInfo | None:
         """One chunk by id, if it is permitted and its document valid today. Raises a `StoreError`."""
@@ -96,15 +96,17 @@ class Neo4jStore:
         await self._retrieval()
 
     async def load(self) -> None:
-        """Have statistics, connections and the server's compiled queries warm."""
-        retrieval = await self._retrieval()
+        """Have lost indexes made again, and statistics, connections and the server's compiled queries warm."""
+        server, retrieval = await self._ready()
+        await self._make_lost_indexes(server)
+        retrieval.trust_indexes()
         known = await retrieval.refresh()
         names = frozenset(known.collections)
         if not names:
             return
         for start in range(0, _WARM_UPS, 5):
             asked = ask(f"What is warm at the start {start}?")
-            views = [retrieval.view(asked, names, pool=50, seconds=30.0) for _ in range(5)]
+            views = [retrieval.view(asked, names, pool=50) for _ in range(5)]
             with contextlib.suppress(StoreError):  # an index that is being made: questions will say so
                 await asyncio.gather(*views)
 
@@ -284,6 +286,17 @@ class Neo4jStore:
                         Retrieval(self._connection, self._today, has_search_clause=server.has_search_clause),
                     )
         return self._opened
+
+    async def _make_lost_indexes(self, server: Server) -> None:
+        text, vectors = await schema.lost_indexes(self._connection)
+        for name in text:
+            await schema.make_text_index(self._connection, name)
+        known = await reader.embedding(self._connection)
+        if known is None:
+            return
+        for name in vectors:
+            await schema.drop_vector_index(self._connection, name)  # other processes have to notice that it is new
+            await schema.make_vector_index(self._connection, server, name, known[1], self._options)
 
     async def _sweep(self) -> None:
         while await self._connection.write(writer.sweep):
