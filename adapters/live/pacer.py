@@ -19,9 +19,13 @@ _KEPT = 0.45
 """Spare calls kept back for the end of the answer."""
 _AFTER_SILENCE = 0.9
 """Share of the usual interval that text waits for company when it comes after a silence."""
-_QUIET_S = 0.2
-_QUIET_GAPS = 8.0
-"""The model is silent when nothing came for so long, and for so many of its usual gaps between two tokens."""
+_QUIET = (0.2, 8.0)
+_QUIET_WHERE_RICH = (0.12, 5.0)
+"""The model is silent when nothing came for so many seconds, and for so many of its usual gaps between two tokens."""
+_RICH = 1.5
+"""With so many calls left, a call too early is cheap."""
+_CLOSEST_S = 0.2
+"""A silence this soon after a call has little to show yet."""
 
 
 @dataclass(slots=True)
@@ -75,7 +79,8 @@ class Rhythm:
 
     def _quiet_at(self, sent_at: float) -> float:
         affordable_at = sent_at + max(0.0, 1 - self.level) / self.per_second
-        return max(self.arrived_at + max(_QUIET_S, _QUIET_GAPS * self.gap_s), sent_at + _QUIET_S, affordable_at)
+        least_s, gaps = _QUIET_WHERE_RICH if self.level >= _RICH else _QUIET
+        return max(self.arrived_at + max(least_s, gaps * self.gap_s), sent_at + _CLOSEST_S, affordable_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
