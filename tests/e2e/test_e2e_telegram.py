@@ -13,7 +13,7 @@ import pytest
 
 from tests.emulators.model import Exchange, ModelServer, Reply, words
 from tests.emulators.telegram import TelegramEmulator
-from tests.support.process import serving
+from tests.support.process import Server, serving
 
 ANSWER = (
     "Theft of the whole motorbike is covered by product **TC-03**, which costs 0.9% of the value a year [1]. "
@@ -105,6 +105,44 @@ async def test_stop_ends_the_model_call_and_keeps_what_was_shown(data: Path) -> 
             assert message.text.startswith("Theft of the whole motorbike")
 
 
+async def test_a_shutdown_waits_for_the_answer(data: Path) -> None:
+    """SIGTERM in the middle of an answer: within the drain it is written to its end, and the process ends well."""
+    async with TelegramEmulator() as telegram, ModelServer() as model:
+        model.script(Reply(tokens=words(ANSWER), held=True))
+        async with serving(data, **settings(telegram, model)) as server:
+            telegram.say("What does theft cover cost?", user=telegram.user(1001))
+            exchange = await asked_to_answer(model)
+            await exchange.release(12)
+            await telegram.wait_for(lambda t: t.from_bot(1001))
+            stopping = asyncio.create_task(server.stop(signal.SIGTERM))
+            await said(server, "stopping")
+            await exchange.release()
+            assert await stopping == 0
+            (message,) = telegram.from_bot(1001)
+            assert message.text.count("Report the theft") == 3
+            assert not message.buttons
+
+
+async def test_an_answer_beyond_the_drain_is_resumed(data: Path) -> None:
+    """A shutdown that cannot wait any longer leaves the answer to the next start, which finishes the same message."""
+    async with TelegramEmulator() as telegram, ModelServer() as model:
+        model.script(Reply(tokens=words(ANSWER), held=True))
+        async with serving(data, GRAPEVINE_DRAIN_S="0", **settings(telegram, model)) as server:
+            telegram.say("What does theft cover cost?", user=telegram.user(1001))
+            exchange = await asked_to_answer(model)
+            await exchange.release(3)
+            await telegram.wait_for(lambda t: t.from_bot(1001))
+            await exchange.release(9)
+            await telegram.wait_for(lambda t: t.from_bot(1001)[0].edits)
+            assert await server.stop(signal.SIGTERM) == 0
+        model.script(Reply(tokens=words(ANSWER)))
+        async with serving(data, **settings(telegram, model)):
+            (message,) = await telegram.wait_for(
+                lambda t: [m for m in t.from_bot(1001) if "Report the theft" in m.text and not m.buttons]
+            )
+            assert telegram.from_bot(1001) == [message]
+
+
 async def test_a_model_that_refuses_the_key_is_told_kindly(data: Path) -> None:
     """A 401 from the model reaches the person as a sentence, the log as a cause, and neither with the key."""
     async with TelegramEmulator() as telegram, ModelServer() as model:
@@ -123,6 +161,12 @@ async def asked_to_answer(model: ModelServer) -> Exchange:
     while not (exchange := await model.asked()).prompt:
         pass
     return exchange
+
+
+async def said(server: Server, what: str) -> None:
+    """Until the process has printed a line that begins so."""
+    while not any(line.startswith(what) for line in server.said):
+        await asyncio.sleep(0.01)
 
 
 async def turns_in(log: Path, count: int) -> list[dict[str, Any]]:

@@ -153,8 +153,10 @@ class CrashSuite:
         await exchanges[0].release(12)
         await self._wait(lambda _: self._messages(streaming.chat))
         self._say(queued)
-        await exchanges[2].release(12)
-        await self._wait(lambda _: self._messages(decided.chat) and self._messages(decided.chat)[0].edits)
+        await exchanges[2].release(3)
+        await self._wait(lambda _: self._messages(decided.chat))
+        await exchanges[2].release(9)
+        await self._wait(lambda _: self._messages(decided.chat)[0].edits)
         self._close_chat(decided.chat)
         await exchanges[2].release()
         await self._wait(
