@@ -26,7 +26,6 @@ from rag.ingest.parse.markdown import parse_markdown
 from rag.ingest.vectors import attach_pending
 from rag.records import Document
 from rag.stores.embedded import EmbeddedStore
-from rag.stores.embedded import EmbeddedStore
 from tests.emulators.model import ModelServer
 from tests.support.web import parse_event
 
@@ -78,7 +77,6 @@ class House:
 
     async def passage_ids(self, collections: Iterable[str]) -> list[str]:
         """The ids of all passages of these collections."""
-        assert isinstance(self.core.store, EmbeddedStore)
         assert isinstance(self.core.store, EmbeddedStore)
         view = await asyncio.to_thread(self.core.store.view, frozenset(collections))
         return [info.passage_id for info in view.infos(range(view.rows))]
