@@ -45,9 +45,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds until a call is carried out")
     parser.add_argument("--lenient", action="store_true", help="take rich messages and parse modes as plain text")
     arguments = parser.parse_args()
-    served = _serve(
-        arguments.port, arguments.token, latency_s=arguments.latency, is_lenient=arguments.lenient
-    )
+    served = _serve(arguments.port, arguments.token, latency_s=arguments.latency, is_lenient=arguments.lenient)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(served)
 
