@@ -5,6 +5,7 @@ Writers take turns (`begin`): large batches one after the other are as fast as s
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,7 +17,7 @@ from rag.records import Document
 from rag.stores.neo4j import faqs
 from rag.stores.neo4j.connection import Row, Transaction
 from rag.stores.neo4j.rows import Former, Given, Prepared
-from rag.stores.neo4j.schema import embedding, label
+from rag.stores.neo4j.schema import VERSION, embedding, label
 from rag.stores.neo4j.statistics import ALWAYS_FROM, ALWAYS_UNTIL, MERGE_FROM, Tally, delta_of, merged
 
 _VECTORS_AT_ONCE = 20
@@ -140,8 +141,11 @@ SET k.epoch = $epoch, k.documents = k.documents + $documents, k.chunks = k.chunk
 async def begin(transaction: Transaction, count: int = 0) -> int:
     """Wait until no other writer is at work; the first of `count` + 1 fresh numbers, the last being the epoch."""
     # Writing first takes the lock before the number is read.
+    # MERGE, because an operator may empty the database (but not its schema) under a running process.
     result = await transaction.run(
-        "MATCH (m:Grapevine {id: 0}) SET m.writer = true WITH m SET m.next = m.next + $count RETURN m.next - $count",
+        "MERGE (m:Grapevine {id: 0}) ON CREATE SET m.version = $version, m.next = 1, m.faq_version = 0"
+        " SET m.writer = true WITH m SET m.next = m.next + $count RETURN m.next - $count",
+        version=VERSION,
         count=count + 1,
     )
     record = await result.single(strict=True)
@@ -182,7 +186,7 @@ async def put(
         chunks=total - len(former.keys),
         pending=total - len(brought) - sum(row[0] for row in kept) - former.pending,
     )
-    await _keep_statistics(transaction, collection, tally, epoch=first + len(documents) + total)
+    await _keep_statistics(transaction, collection, tally)
     return len(former.keys)
 
 
@@ -217,7 +221,7 @@ async def remove(transaction: Transaction, collection: str, ids: Sequence[str], 
         chunks=-len(former.keys),
         pending=-former.pending,
     )
-    await _keep_statistics(transaction, collection, tally, epoch=epoch)
+    await _keep_statistics(transaction, collection, tally)
     return len(former.numbers)
 
 
@@ -291,7 +295,9 @@ def pending_chunks(rows: Sequence[Row]) -> tuple[PendingChunk, ...]:
     return tuple(found.values())
 
 
-async def _keep_statistics(transaction: Transaction, collection: str, tally: Tally, *, epoch: int) -> None:
+async def _keep_statistics(transaction: Transaction, collection: str, tally: Tally) -> None:
+    # Random, not counted: nobody takes the statistics of an emptied database for those of a new one.
+    latest = secrets.randbits(62)
     deltas = tally.deltas()
     rows = await _rows(
         transaction, "MATCH (s:Statistics {collection: $collection}) RETURN count(s)", collection=collection
@@ -305,12 +311,12 @@ async def _keep_statistics(transaction: Transaction, collection: str, tally: Tal
         deltas = merged([*(delta_of(row[0]) for row in known), *deltas])
     await _run(
         transaction,
-        "MATCH (k:Collection {name: $collection}) SET k.texts = $epoch"
+        "MATCH (k:Collection {name: $collection}) SET k.texts = $latest"
         " WITH k UNWIND $deltas AS row CREATE (s:Statistics) SET s = row",
         collection=collection,
-        epoch=epoch,
+        latest=latest,
         deltas=[
-            delta.properties() | {"id": f"{epoch}/{at}", "collection": collection} for at, delta in enumerate(deltas)
+            delta.properties() | {"id": f"{latest}/{at}", "collection": collection} for at, delta in enumerate(deltas)
         ],
     )
 
