@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
     from aiohttp import web
     from neo4j import AsyncDriver
     from openai import AsyncOpenAI
+    from pydantic import SecretStr
     from redis.asyncio import Redis
 
-    from adapters.ports import Inbound, Platform, StopOutcome, StopRequest
+    from adapters.ports import Budget, Inbound, Platform, StopOutcome, StopRequest
     from adapters.slack.platform import SlackPlatform
     from adapters.telegram.platform import TelegramPlatform
     from bot.replica import Replica, SharedRedis
@@ -345,7 +347,10 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             intake.connect("telegram", telegram)
         slack = None
         if settings.slack_bot_token:
-            slack = await stack.enter_async_context(_open_slack(settings, intake.accept, intake.stop))
+            from adapters.slack.limits import charges as slack_charges  # noqa: PLC0415 - see the top
+
+            budget = replica.budget(f"slack:{_fingerprint(settings.slack_bot_token)}", slack_charges)
+            slack = await stack.enter_async_context(_open_slack(settings, intake.accept, intake.stop, budget))
             intake.connect("slack", slack)
         pool = await stack.enter_async_context(ParserPool())
         uploads = Uploads(settings.data / "uploads")
@@ -446,6 +451,7 @@ async def _open_slack(
     settings: Settings,
     accept: Callable[[Inbound], Awaitable[None]],
     stop: Callable[[StopRequest], Awaitable[StopOutcome]],
+    budget: Budget | None = None,
 ) -> AsyncIterator[SlackPlatform]:
     from aiohttp import ClientSession  # noqa: PLC0415 - see the top
     from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler  # noqa: PLC0415 - see the top
@@ -466,11 +472,16 @@ async def _open_slack(
         )
         app = AsyncApp(client=client, raise_error_for_unhandled_request=False)
         socket = AsyncSocketModeHandler(app, settings.slack_app_token.get_secret_value())
-        slack = SlackPlatform(app, socket=socket, accept=accept, stop=stop)
+        slack = SlackPlatform(app, socket=socket, accept=accept, stop=stop, budget=budget)
         try:
             yield slack
         finally:
             await slack.close()
+
+
+def _fingerprint(token: SecretStr) -> str:
+    """Tells one bot's keys from another's without giving the token away."""
+    return sha256(token.get_secret_value().encode()).hexdigest()[:12]
 
 
 async def _nothing(_inbound: Inbound) -> None:

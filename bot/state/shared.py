@@ -7,6 +7,8 @@ before it is acknowledged, whatever becomes of Redis, which may well keep nothin
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from bot.state.ports import REFUSED, Journal, OwedTurn
@@ -21,12 +23,23 @@ class SharedTurns:
     for dead by them after `lapse_s`, and both then write into the same message: availability goes before exactness.
     """
 
-    def __init__(self, redis: RedisTurns, own: Journal, link: RedisLink, *, owner: str, lapse_s: float) -> None:
+    def __init__(
+        self,
+        redis: RedisTurns,
+        own: Journal,
+        link: RedisLink,
+        *,
+        owner: str,
+        lapse_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._redis = redis
         self._own = own
         self._link = link
         self._owner = owner
         self._lapse_s = lapse_s
+        self._clock = clock
+        self._leads: dict[str, tuple[bool, float]] = {}
         link.on_return(self.mend)
 
     async def claim(self, turn: OwedTurn, *, most_waiting: int) -> int | None:
@@ -156,14 +169,19 @@ class SharedTurns:
         return sorted(taken.values(), key=lambda turn: turn.accepted_at)
 
     async def lead(self, name: str, owner: str, *, lapse_s: float) -> bool:
-        """See `TurnStore.lead`."""
+        """See `TurnStore.lead`. While Redis is away, first what it said last, then each process for itself."""
         try:
-            return await self._link.call(self._redis.lead(name, owner, lapse_s=lapse_s))
+            is_ours = await self._link.call(self._redis.lead(name, owner, lapse_s=lapse_s))
         except RedisAway:
-            return await self._own.lead(name, owner, lapse_s=lapse_s)
+            known, at = self._leads.get(name, (True, float("-inf")))
+            # Redis may be back in a moment: until then nobody begins what another one does.
+            return known if self._clock() - at < lapse_s else await self._own.lead(name, owner, lapse_s=lapse_s)
+        self._leads[name] = (is_ours, self._clock())
+        return is_ours
 
     async def resign(self, name: str, owner: str) -> None:
         """See `TurnStore.resign`."""
+        self._leads.pop(name, None)
         await self._own.resign(name, owner)
         with contextlib.suppress(RedisAway):
             await self._link.call(self._redis.resign(name, owner))

@@ -218,6 +218,19 @@ async def test_a_claim_that_cannot_be_written_down_is_taken_back(redis: RedisSer
         assert await turns.claim(turn("1"), most_waiting=5) == 0
 
 
+async def test_a_moment_without_redis_changes_no_leader(redis: RedisServer, tmp_path: Path) -> None:
+    """Who led goes on, who did not does not begin; only after a long time each process is its own leader."""
+    (tmp_path / "b").mkdir()
+    async with replica(redis, tmp_path) as one, replica(redis, tmp_path / "b", "b") as other:
+        assert await one.turns.lead("poll", "a", lapse_s=ALIVE) is True
+        assert await other.turns.lead("poll", "b", lapse_s=ALIVE) is False
+        await redis.kill()
+        assert await one.turns.lead("poll", "a", lapse_s=ALIVE) is True
+        assert await other.turns.lead("poll", "b", lapse_s=ALIVE) is False
+        other.turns._clock = lambda: time.monotonic() + ALIVE + 1
+        assert await other.turns.lead("poll", "b", lapse_s=ALIVE) is True
+
+
 async def test_two_questions_that_became_one_stay_one(redis: RedisServer, tmp_path: Path) -> None:
     """Joined while Redis was away: afterwards Redis has the joint question, and the second as answered."""
     async with replica(redis, tmp_path) as one:

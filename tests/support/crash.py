@@ -145,7 +145,7 @@ class CrashSuite:
 
     async def _round(self, number: int) -> None:
         first = 1000 + 10 * number
-        streaming, queued = self._ask(first, "mid-stream", number), _Question(name=f"queued{number}", chat=first)
+        streaming, queued = self._ask(first, "mid-stream", number), _Question(name=f"queued-{number:03}", chat=first)
         silent = self._ask(first + 1, "before-post", number)
         decided = self._ask(first + 2, "before-final", number)
         finished = self._ask(first + 3, "after-final", number, is_held=False)
@@ -170,7 +170,7 @@ class CrashSuite:
         await self._wait(lambda _: self._message_of(finished))
 
     def _ask(self, chat: int, stage: str, number: int, *, is_held: bool = True) -> _Question:
-        question = _Question(name=f"{stage}{number}", chat=chat)
+        question = _Question(name=f"{stage}-{number:03}", chat=chat)
         if is_held:
             self._model.script(Reply(when=question.name, tokens=question.tokens, held=True))
         self._say(question)
