@@ -40,7 +40,7 @@ _OTHER_SCRIPT = re.compile(r"[\u0370-\u1cff\u3040-\ud7af\uf900-\ufaff]")
 _WORD = re.compile(r"[^\W\d_]+")
 
 _VIETNAMESE_LETTERS = re.compile(
-    r"[đĐơƠưƯăĂạẠảẢấẤầẦẩẨẫẪậẬắẮằẰẳẲẵẴặẶẹẸẻẺẽẼếẾềỀểỂễỄệỆỉỈịỊọỌỏỎốỐồỒổỔỗỖộỘớỚờỜởỞỡỠợỢụỤủỦứỨừỪửỬữỮựỰỳỲỵỴỷỶỹỸ]"
+    r"[đĐơƠưƯạẠảẢấẤầẦẩẨẫẪậẬắẮằẰẳẲẵẴặẶẹẸẻẺẽẼếẾềỀểỂễỄệỆỉỈịỊọỌỏỎốỐồỒổỔỗỖộỘớỚờỜởỞỡỠợỢụỤủỦứỨừỪửỬữỮựỰỳỲỵỴỷỶỹỸ]"
 )
 
 COMMON: Mapping[str, frozenset[str]] = {
@@ -63,6 +63,8 @@ COMMON: Mapping[str, frozenset[str]] = {
         "ao se mais sao meu minha posso esta este quem tem foi",
         "it": "il lo gli la le di del della e che un una per con non come quale quali dove quando quanto quanti si "
         "sono nel alla al piu mio mia posso questo questa chi",
+        "ro": "si in de la cu pe din nu este sunt a fost care ce cine unde cand cum cat cate pentru prin lui ale al o "
+        "un mai dupa sau avut are ca s l pot trebuie meu mea",
         "nl": "de het een en van is niet met voor op aan dat die zijn te in wat wie hoe hoeveel waar wanneer welke ik "
         "je mijn wij kan er ook bij naar",
         "sv": "och att det som en ett ar inte av for med pa den till hur vad var nar jag kan om fran eller har",
@@ -138,6 +140,7 @@ _LETTERS: Mapping[Language, re.Pattern[str]] = {
     "es": re.compile("[ñÑ¿¡]|[ií]ón\\b"),
     "fr": re.compile("[œŒçëîûÇÎ]|[cdjlmnst][’'](?=[aeiouhéèêà])"),
     "pt": re.compile("[ãõÃÕ]|ç[aã]"),
+    "ro": re.compile("[ăĂșțȘȚţŢ]"),
     "sv": re.compile("[åÅ]"),
     "pl": re.compile("[łąęśżźćńŁŚŻŹĆ]"),
     "tr": re.compile("[şğıİŞĞ]"),

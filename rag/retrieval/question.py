@@ -54,10 +54,6 @@ class Asked:
     chained: tuple[tuple[int, int], ...] = ()
     """Places of overlapping pairs of characters, in scripts without spaces."""
 
-    def has_neighbour(self, place: int) -> bool:
-        """Whether the term at `place` is in one of `pairs`."""
-        return any(place in pair for pair in self.pairs)
-
 
 def ask(text: str, vector: Floats | None = None, *, languages: Mapping[Language, int] | None = None) -> Asked:
     """`text` made ready. `languages` (what the documents are in) decides where the text itself gives no hint."""

@@ -53,9 +53,8 @@ def credits_of(asked: Asked, text: str, apart: float) -> Credits:
     else:
         _share_among_characters(held, asked.chained)
     if apart < 1:
-        together = _together(asked.pairs, where)
-        alone = [place for place in range(len(held)) if asked.has_neighbour(place) and place not in together]
-        held[alone] *= apart
+        alone = {place for pair in asked.pairs for place in pair} - _together(asked.pairs, where)
+        held[list(alone)] *= apart
     return held
 
 
