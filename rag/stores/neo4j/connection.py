@@ -23,6 +23,8 @@ from rag.errors import LoginRefused, StoreError, StoreUnavailable
 
 READ_S = 5.0
 """Of a read whose caller has no deadline of its own."""
+COLD_S = 20.0
+"""Of what may meet a server that was just started: its first query of a kind takes 3 s on an idle machine."""
 WRITE_S = 120.0
 _ATTEMPTS = 4
 """Of a write that lost a race or met a server that was just starting; it had changed nothing."""

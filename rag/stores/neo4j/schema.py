@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag.errors import InputError, StoreTooNew, StoreUnavailable
-from rag.stores.neo4j.connection import Connection, Transaction
+from rag.stores.neo4j.connection import COLD_S, Connection, Transaction
 
 VERSION = 1
 OLDEST = (5, 26)
@@ -72,7 +72,8 @@ class Server:
 async def inspect(connection: Connection) -> Server:
     """Ask for the version. Raises `StoreUnavailable` for a server that is too old, or none."""
     rows = await connection.read(
-        "CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel' RETURN versions"
+        "CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel' RETURN versions",
+        seconds=COLD_S,
     )
     return server_of(str(rows[0][0][0]) if rows else "?")
 
@@ -88,7 +89,7 @@ def server_of(name: str) -> Server:
 
 async def prepare(connection: Connection) -> None:
     """Bring the database to this version. Raises `StoreTooNew`, `StoreUnavailable`."""
-    rows = await connection.read("MATCH (m:Grapevine {id: 0}) RETURN m.version")
+    rows = await connection.read("MATCH (m:Grapevine {id: 0}) RETURN m.version", seconds=COLD_S)
     version = int(rows[0][0]) if rows else 0
     if version > VERSION:
         raise StoreTooNew(

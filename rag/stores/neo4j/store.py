@@ -23,7 +23,7 @@ from rag.records import Document
 from rag.retrieval.question import Asked, ask
 from rag.retrieval.view import ChunkInfo
 from rag.stores.neo4j import dump, faqs, reader, schema, writer
-from rag.stores.neo4j.connection import READ_S, Connection, PoolGauges, Transaction
+from rag.stores.neo4j.connection import COLD_S, Connection, PoolGauges, Transaction
 from rag.stores.neo4j.encoding import pack_quantised, pack_vectors
 from rag.stores.neo4j.retrieval import Retrieval
 from rag.stores.neo4j.rows import Given
@@ -77,7 +77,7 @@ class Neo4jStore:
         self, asked: Asked, collections: frozenset[str], *, pool: int, seconds: float | None = None
     ) -> FetchedView:
         """What there is for this question, in one round trip. Raises a `StoreError`."""
-        async with self._connection.bounded(READ_S if seconds is None else seconds):
+        async with self._connection.bounded(COLD_S if seconds is None else seconds):
             return await (await self._retrieval()).view(asked, collections, pool=pool)
 
     async def passage(self, passage_id: str, collections: frozenset[str]) -> ChunkInfo | None:
