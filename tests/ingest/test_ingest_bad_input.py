@@ -154,10 +154,10 @@ async def test_a_hanging_file(store: object, write: Write, ingested: Ingest) -> 
 async def test_a_file_that_needs_too_much_memory(store: object, write: Write) -> None:
     """A file whose reader needs more memory than allowed fails with a line; its neighbours are read"""
     folder = write({"a.md": "word " * 8_000_000, "b.md": "fine"})
-    async with ParserPool(processes=1, limits=SandboxLimits(memory_bytes=200 * 2**20)) as pool:
+    async with ParserPool(processes=1, limits=SandboxLimits(memory_bytes=128 * 2**20)) as pool:
         report = await Ingest(store, pool)(folder)  # type: ignore[arg-type]  # the fixture's store
     assert {outcome.file: outcome.reason for outcome in report.outcomes} == {
-        "a.md": "needs more than 200 MiB of memory to be read; split it",
+        "a.md": "needs more than 128 MiB of memory to be read; split it",
         "b.md": None,
     }
 
