@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
-import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
 
 from bot.state.jobs import MAX_ERRORS, Job, JobState, JobTable
+from bot.state.owners import is_dead, new_owner
 from bot.state.sqlite import StateError
 from rag.errors import RagError
 
@@ -122,13 +122,13 @@ class JobRunner:
         self._clock = clock
         self._poll_s = poll_s
         self._report_s = report_s
-        self._owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        self._owner = new_owner()
         self._wake = {kind: asyncio.Event() for kind in kinds}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Take up what a dead process left, then whatever comes."""
-        await self._table.orphan(self._is_dead)
+        await self._table.orphan(partial(is_dead, me=self._owner))
         self._tasks = [asyncio.create_task(self._lane(kind), name=f"jobs {kind}") for kind in self._kinds]
         self._tasks.append(asyncio.create_task(self._tidy(), name="jobs tidy"))
 
@@ -262,21 +262,6 @@ class JobRunner:
         log.info("job", job=job.id, kind=job.kind, state=state)
         if kind.ended is not None:
             await kind.ended(job)
-
-    def _is_dead(self, owner: str) -> bool:
-        """Whether this owner is certainly gone: a process of this machine that runs no more."""
-        host, pid, _ = owner.rsplit("/", 2)
-        if host != socket.gethostname() or owner == self._owner:
-            return False
-        if int(pid) == os.getpid():
-            return True  # our number and not us: in a container every start has the same one
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
