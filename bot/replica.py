@@ -117,9 +117,12 @@ class Replica:
         store = SharedTurns(redis, own, link, owner=self.owner, lapse_s=LAPSE_S)
 
         def tell(what: str, which: str) -> None:
-            seat.lanes.tell(what, which)
-            if what == "loose":
+            if what == "claimed":
+                store.note_claimed(which)
+            elif what == "loose":
                 seat.outbox.hurry()
+            else:
+                seat.lanes.tell(what, which)
 
         news = RedisNews(self._redis.ears, tell, prefix=prefix)
         self._watching.append(news.run)

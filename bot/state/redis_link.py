@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
@@ -41,11 +42,20 @@ class RedisLink:
         timeout_s: How long `call` waits.
     """
 
-    def __init__(self, client: Redis, *, prefix: str = "{grapevine}", timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        prefix: str = "{grapevine}",
+        timeout_s: float = TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.client = client
         self.prefix = prefix
         self._timeout_s = timeout_s
         self._is_away = True
+        self._away_since = clock()
+        self._clock = clock
         self._has_been_here = False
         self._lost = asyncio.Event()
         self._returning: list[Callable[[], Awaitable[None]]] = []
@@ -54,6 +64,11 @@ class RedisLink:
     def is_away(self) -> bool:
         """Whether calls are not even tried."""
         return self._is_away
+
+    @property
+    def away_s(self) -> float:
+        """For how long it has been away; 0.0 if it is there."""
+        return self._clock() - self._away_since if self._is_away else 0.0
 
     def on_return(self, work: Callable[[], Awaitable[None]]) -> None:
         """Have this done each time before and right after Redis counts as there; `RedisAway` from it means not yet."""
@@ -132,6 +147,7 @@ class RedisLink:
 
     def _lose(self, reason: str) -> None:
         if not self._is_away:
+            self._away_since = self._clock()
             log.error("redis_away", reason=reason, effect="this process goes by its own state")
         self._is_away = True
         self._lost.set()

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 log = structlog.get_logger(__name__)
 
-News = Literal["stop", "lane", "loose"]
-"""An event is to be stopped; a lane has changed; a turn was handed over."""
+News = Literal["claimed", "stop", "lane", "loose"]
+"""An event was claimed; it is to be stopped; a lane has changed; a turn was handed over."""
 Tell = Callable[[News, str], None]
 _AGAIN_S = 0.5
 

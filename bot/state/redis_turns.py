@@ -60,6 +60,7 @@ CLAIM = Script(
 local id, owner, name, most, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 if is_settled(id) or redis.call('EXISTS', turn(id)) == 1 then return -2 end
 insert(id, owner, ttl, 6)
+tell('claimed', owner .. ' ' .. id)
 if name == '' then return -1 end
 local place = redis.call('LLEN', lane(name))
 if place > most then return -1 end

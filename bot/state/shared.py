@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
 from bot.state.ports import REFUSED, Journal, OwedTurn
 from bot.state.redis_link import RedisAway, RedisLink
 from bot.state.redis_turns import RedisTurns
+
+_MOST_CLAIMED = 100_000
 
 
 class SharedTurns:
@@ -31,14 +34,18 @@ class SharedTurns:
         *,
         owner: str,
         lapse_s: float,
+        patience_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`patience_s`: how long Redis may be away before a dead process's turns are taken up without asking it."""
         self._redis = redis
         self._own = own
         self._link = link
         self._owner = owner
         self._lapse_s = lapse_s
         self._clock = clock
+        self._patience_s = lapse_s if patience_s is None else patience_s
+        self._claimed: OrderedDict[str, None] = OrderedDict()
         self._leads: dict[str, tuple[bool, float]] = {}
         link.on_return(self.mend)
 
@@ -47,6 +54,8 @@ class SharedTurns:
         try:
             place = await self._link.call(self._redis.claim(turn, most_waiting=most_waiting))
         except RedisAway:
+            if turn.event_id in self._claimed:
+                return None
             place = await self._own.claim(turn, most_waiting=most_waiting)
             if place is not None:
                 await self._own.note_unshared(turn.event_id)
@@ -64,6 +73,15 @@ class SharedTurns:
         with contextlib.suppress(RedisAway):  # Redis has forgotten what we know: this was answered before
             await self._link.call(self._redis.done(turn.event_id))
         return None
+
+    def note_claimed(self, news: str) -> None:
+        """Another replica has claimed this event (`OWNER EVENT`): known here also while Redis is away."""
+        owner, _, event_id = news.partition(" ")
+        if owner == self._owner:
+            return  # we may be asking just now, and not have the answer yet
+        self._claimed[event_id] = None
+        if len(self._claimed) > _MOST_CLAIMED:
+            self._claimed.popitem(last=False)
 
     async def position(self, event_id: str) -> int | None:
         """See `TurnStore.position`."""
@@ -101,26 +119,30 @@ class SharedTurns:
         self, event_id: str, owner: str, *, message_id: str | None = None, final: bytes | None = None
     ) -> bool:
         """See `TurnStore.record`."""
-        if not await self._own.record(event_id, owner, message_id=message_id, final=final):
-            return False
-        try:
-            is_ours = await self._link.call(
-                self._redis.record(event_id, owner, message_id=message_id, final=final)
-            ) or await self._is_ours_after_all(event_id)
-        except RedisAway:
+        # Redis first: a crash between the two must not leave the next owner without the message's id.
+        with contextlib.suppress(RedisAway):
+            is_ours = await self._link.call(self._redis.record(event_id, owner, message_id=message_id, final=final))
+            is_kept = await self._own.record(event_id, owner, message_id=message_id, final=final)
+            return is_kept and (is_ours or await self._is_ours_after_all(event_id))
+        is_kept = await self._own.record(event_id, owner, message_id=message_id, final=final)
+        if is_kept:
             await self._own.note_unshared(event_id)
-            return True
-        return is_ours
+        return is_kept
 
     async def settle(self, event_id: str, owner: str) -> bool:
         """See `TurnStore.settle`."""
+        try:
+            is_known = await self._link.call(self._redis.settle(event_id, owner))
+        except RedisAway:
+            is_settled = await self._own.settle(event_id, owner)
+            if is_settled:
+                await self._own.note_unshared(event_id)
+            return is_settled
         if not await self._own.settle(event_id, owner):
             return False
-        try:
-            if not await self._link.call(self._redis.settle(event_id, owner)):
+        if not is_known:
+            with contextlib.suppress(RedisAway):
                 await self._link.call(self._redis.done(event_id))
-        except RedisAway:
-            await self._own.note_unshared(event_id)
         return True
 
     async def release(self, event_id: str, owner: str) -> None:
@@ -154,6 +176,8 @@ class SharedTurns:
 
     async def take_over(self, owner: str, *, lapse_s: float) -> list[OwedTurn]:
         """See `TurnStore.take_over`. What dead processes of this folder left is compared with what Redis says of it."""
+        if self._link.is_away and self._link.away_s < self._patience_s:
+            return []  # another replica may have what we would take: Redis may be back in a moment
         left = await self._own.take_over(owner, lapse_s=lapse_s)
         taken: dict[str, OwedTurn] = {}
         if not self._link.is_away:

@@ -45,14 +45,14 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def replica(
-    redis: RedisServer, folder: Path, owner: str = "a", *, timeout_s: float = 5.0
+    redis: RedisServer, folder: Path, owner: str = "a", *, timeout_s: float = 5.0, patience_s: float | None = None
 ) -> AsyncIterator[Replica]:
     """A replica with a folder of its own."""
     client = client_of(redis.url)
     state = await SqliteState.open(folder / "state.db")
     link = RedisLink(client, timeout_s=timeout_s)
     own, shared = SqliteTurns(state), RedisTurns(client)
-    turns = SharedTurns(shared, own, link, owner=owner, lapse_s=ALIVE)
+    turns = SharedTurns(shared, own, link, owner=owner, lapse_s=ALIVE, patience_s=patience_s)
     await link.connect()
     watching = asyncio.create_task(link.run())
     try:
@@ -79,7 +79,7 @@ class TestAlone(TurnStoreContract):
     @pytest.fixture
     async def store(self, redis: RedisServer, tmp_path: Path) -> AsyncIterator[TurnStore]:
         await redis.kill()
-        async with replica(redis, tmp_path) as one:
+        async with replica(redis, tmp_path, patience_s=0.0) as one:
             assert one.link.is_away
             yield one.turns
 
@@ -231,6 +231,27 @@ async def test_a_moment_without_redis_changes_no_leader(redis: RedisServer, tmp_
         assert await other.turns.lead("poll", "b", lapse_s=ALIVE) is True
 
 
+async def test_a_moment_without_redis_takes_nothing_over(redis: RedisServer, tmp_path: Path) -> None:
+    """What a dead process left in the folder may be another replica's by now: Redis is waited for a while."""
+    async with replica(redis, tmp_path) as one:
+        await one.turns.claim(turn("1"), most_waiting=5)
+        await redis.kill()
+        await one.turns.beat("a")
+        assert await one.turns.take_over("b", lapse_s=DEAD) == []
+        one.link._clock = lambda: time.monotonic() + ALIVE + 1
+        assert [taken.event_id for taken in await one.turns.take_over("b", lapse_s=DEAD)] == ["1"]
+
+
+async def test_what_another_replica_claimed_is_known_without_redis(redis: RedisServer, tmp_path: Path) -> None:
+    """An event that was heard of is not accepted again while Redis is away."""
+    async with replica(redis, tmp_path) as one:
+        one.turns.note_claimed("b heard")
+        one.turns.note_claimed("a new")
+        await redis.kill()
+        assert await one.turns.claim(turn("heard"), most_waiting=5) is None
+        assert await one.turns.claim(turn("new"), most_waiting=5) == 0
+
+
 async def test_two_questions_that_became_one_stay_one(redis: RedisServer, tmp_path: Path) -> None:
     """Joined while Redis was away: afterwards Redis has the joint question, and the second as answered."""
     async with replica(redis, tmp_path) as one:
@@ -259,7 +280,9 @@ async def test_news_of_stops_lanes_and_handovers_reach_other_replicas(redis: Red
         await store.ask_stop("lane")
         await store.release("2", "a")
         await store.settle("1", "a")
-        assert [await heard.get() for _ in range(4)] == [
+        assert [await heard.get() for _ in range(6)] == [
+            ("claimed", "a 1"),
+            ("claimed", "a 2"),
             ("lane", "lane"),
             ("stop", "1"),
             ("loose", "2"),
