@@ -9,7 +9,7 @@ from rag.language import fold
 
 # Words, numbers with their separators (1.5 is not 15), a sign before a number, and what changes a meaning right behind
 # it: `C++`, `C#`, `5 %`, `5 $`.
-_TOKEN = re.compile(r"(?<!\w)[-−+](?=\d)|\d+(?:[.,:/]\d+)*|[^\W\d_]+[+#]*|[^\W_]+|[%‰°$€£¥₫]")
+_TOKEN = re.compile(r"(?:(?<!\w)[-−+])?\d+(?:[.,:/]\d+)*|[^\W\d_]+[+#]*|[^\W_]+|[%‰°$€£¥₫]")
 
 
 def question_key(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -214,6 +215,8 @@ def test_the_setting_says_what_it_accepts() -> None:
 def test_an_endpoint_without_an_address_is_refused_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GRAPEVINE_RERANK=http alone names the setting that is missing"""
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("GRAPEVINE_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("GRAPEVINE_RERANK", "http")
     with pytest.raises(SettingsError, match="needs GRAPEVINE_RERANK_URL"):
         load()
