@@ -25,7 +25,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import orjson
 from redis.asyncio import Redis
@@ -272,7 +272,8 @@ class CrashSuite:
             keys = [
                 key async for key in self._redis.scan_iter("{grapevine}:turns:turn:*") if not key.endswith(b":settled")
             ]
-            turns = [await self._redis.hgetall(key) for key in keys]
+            # The client hands out bytes (`decode_responses` is off), which its stubs cannot know.
+            turns = [cast("dict[bytes, bytes]", await self._redis.hgetall(key)) for key in keys]
             return [
                 (
                     _text(turn[b"payload"]),
