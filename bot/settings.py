@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from bot.access import DEFAULT_ACCESS, Access, parse_access
@@ -356,7 +357,13 @@ def load(
 
 def _read(dotenv: Path) -> dict[str, str]:
     try:
+        with dotenv.open(encoding="utf-8") as lines:
+            wrong = next((binding.original.line for binding in parse_stream(lines) if binding.error), None)
+        if wrong is not None:
+            raise SettingsError(f"{dotenv}, line {wrong}: is not NAME=value; quote a value that holds spaces or quotes")
         return {name: value for name, value in dotenv_values(dotenv).items() if value}
+    except OSError as error:
+        raise SettingsError(f"{dotenv}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{dotenv}: is not UTF-8 text; save it as UTF-8") from None
 

@@ -98,24 +98,29 @@ def collections_of(folder: Path) -> dict[str, Path]:
     return found
 
 
+_WANTED = 'want {"question": text, "relevant": [ids], "type": text} on each line'
+
+
 def read_questions(folder: Path, collections: Iterable[str]) -> list[AskedQuestion]:
     """The questions of a folder. Raises `InputError` naming the line that is wrong."""
     path = folder / "questions.jsonl"
     everything = frozenset(collections)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
     questions = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             questions.append(_question(json.loads(line), everything))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f'{path}, line {number}: want {{"question": text, "relevant": [ids], "type": text}} ({error}).'
-            ) from error
+        except KeyError as error:
+            raise InputError(f"{path}, line {number}: {error} is missing; {_WANTED}.") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}, line {number}: is not as it should be; {_WANTED}.") from error
     if not questions:
         raise InputError(f"{path} holds no question.")
     return questions

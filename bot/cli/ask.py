@@ -10,14 +10,15 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 import click
-from adapters.console.live import ConsoleMessage
 
+from adapters.console.live import ConsoleMessage
 from adapters.ports import Inbound, LiveMessage
 from adapters.web.live import WholeAnswer
 from bot.cli.common import json_option, log_beside_result, print_json, run, settings
 from bot.settings import Settings
 from bot.state.sqlite import SqliteState
 from bot.turn import TurnResult, new_trace_id
+from rag.asked import LONGEST_QUESTION
 from rag.errors import InputError
 from rag.types import Mode, Passage
 
@@ -43,6 +44,8 @@ def command(
     log_beside_result(configured)
     wanted = frozenset(collections)
     if passages:
+        if len(text) > LONGEST_QUESTION:
+            raise InputError(f"the question has {len(text):,} characters; at most {LONGEST_QUESTION:,} are read")
         found = run(_passages(configured, text, wanted, k, mode))
         _print_passages(found, as_json=as_json)
         return

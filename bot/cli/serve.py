@@ -16,7 +16,9 @@ from aiohttp import web
 from bot.cli.common import open_log, run, settings
 from bot.leader import leading
 from bot.settings import Settings
+from bot.state.sqlite import StateError
 from bot.telemetry.log import log_loop_error, write_turn
+from rag.errors import EmbeddingError, StoreUnavailable
 
 if TYPE_CHECKING:
     from bot.lanes import Lanes
@@ -54,7 +56,7 @@ async def _serve(configured: Settings) -> None:
         loop.add_signal_handler(name, stop.set)
     async with open_application(configured, write_turn=write_turn) as app:
         if app.core.presence.problem is None:
-            await _load(app.core)
+            await _load_what_is_there(app.core)
         drain_s = configured.drain_s
         runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=_LAST_WORDS_S, handler_cancellation=True)
         await runner.setup()
@@ -170,6 +172,14 @@ async def _load(core: Core) -> None:
         await core.search.retrieve("What is this about?", collections=collections, k=1)
 
 
+async def _load_what_is_there(core: Core) -> None:
+    """The same at the start: a database or model that has just gone away costs the first question a second, no more."""
+    try:
+        await _load(core)
+    except (StoreUnavailable, EmbeddingError) as error:
+        log.warning("not_loaded", cause=str(error))
+
+
 async def _warm(core: Core) -> None:
     """Open the connection to the model before the first question needs it; a failure here is only a slower start."""
     from openai import OpenAIError  # noqa: PLC0415 - only when needed
@@ -182,7 +192,10 @@ async def _warm(core: Core) -> None:
 
 async def _prune(app: Application) -> None:
     while True:
-        await app.replica.chat.outbox.prune(days=app.core.settings.retention_days)
+        try:
+            await app.replica.chat.outbox.prune(days=app.core.settings.retention_days)
+        except StateError as error:
+            log.warning("not_pruned", cause=str(error))
         await asyncio.sleep(_PRUNE_EVERY_S)
 
 

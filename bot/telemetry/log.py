@@ -110,7 +110,8 @@ def configure(target: str, *, secrets: Iterable[str] = (), level: int = logging.
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", key="ts"),
+        # Maybe: a turn's line has the time at which the turn ended.
+        structlog.processors.MaybeTimeStamper(fmt="iso", key="ts"),
         placed_exception,
         masking(secrets),
     ]

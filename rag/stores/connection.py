@@ -47,6 +47,10 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _explain(path, error) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreUnavailable(
+            f"cannot open {path}: {error.filename or path.parent} is a file. Choose a folder as the data directory."
+        ) from error
     except OSError as error:
         cause = error.strerror or type(error).__name__
         raise StoreUnavailable(

@@ -7,6 +7,7 @@ import gc
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
@@ -15,7 +16,8 @@ import structlog
 
 from bot.cli.common import open_log
 from bot.settings import Settings
-from bot.telemetry.log import configure, log_loop_error
+from bot.telemetry.line import TurnLine
+from bot.telemetry.log import configure, log_loop_error, write_turn
 from rag.errors import StoreUnavailable
 
 SECRET = "my secret question"
@@ -80,3 +82,26 @@ def test_a_log_that_cannot_be_opened_names_the_setting(tmp_path: Path) -> None:
     """Every command says which setting is at fault, not only which path."""
     with pytest.raises(click.ClickException, match=r"^GRAPEVINE_LOG: .*: Is a directory$"):
         open_log(Settings(), str(tmp_path))
+
+
+INTEGERS = frozenset({"edits", "throttled", "parts", "llm_calls", "passages", "cited", "retries"})
+CANONICAL = frozenset(
+    {
+        *("ts", "trace_id", "platform", "conversation", "collections", "outcome", "error", "cache", "similarity"),
+        *("queue_ms", "rewrite_ms", "embed_ms", "retrieve_ms", "pool_wait_ms", "llm_first_token_ms"),
+        *("first_visible_ms", "lag_ms", "total_ms", "edits", "throttled", "parts", "llm_calls", "input_tokens"),
+        *("output_tokens", "cost", "passages", "cited", "retries", "hedged", "breaker", "model", "epoch"),
+    }
+)
+
+
+def test_the_line_of_a_turn_has_the_documented_fields(tmp_path: Path) -> None:
+    """`event: "turn"`, every documented field, the time at which the turn ended, and nothing else of the turn"""
+    close = configure(str(tmp_path / "log"))
+    values: dict[str, Any] = dict.fromkeys(CANONICAL) | dict.fromkeys(INTEGERS, 1)
+    values |= {"ts": "2026-01-02T03:04:05.678Z", "collections": ("public",), "total_ms": 1.0}
+    write_turn(TurnLine(**values))
+    close()
+    (line,) = entries(tmp_path / "log")
+    assert set(line) == CANONICAL | {"event", "level", "logger"}
+    assert (line["event"], line["ts"]) == ("turn", "2026-01-02T03:04:05.678Z")

@@ -82,6 +82,14 @@ def test_an_empty_value_counts_as_unset() -> None:
     assert not load({"OPENAI_API_KEY": "  "}, None)[0].has_model
 
 
+def test_a_line_that_is_no_setting_is_named(tmp_path: Path) -> None:
+    """A `.env` with a line that cannot be read says which; no setting is dropped in silence."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("GRAPEVINE_PORT=1111\nthis is no line\n")
+    with pytest.raises(SettingsError, match=r"\.env, line 2: is not NAME=value"):
+        load({}, dotenv)
+
+
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     """A `.env` that is not UTF-8 is a problem with a cure, not a stack of Python."""
     dotenv = tmp_path / ".env"

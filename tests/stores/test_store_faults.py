@@ -75,7 +75,7 @@ async def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     """A file where the data directory should be: cause and cure, no traceback of the file system"""
     place(tmp_path / "data", b"in the way")
     store = EmbeddedStore(tmp_path / "data" / "knowledge.db", now=noon)
-    with pytest.raises(StoreUnavailable, match="choose another data directory"):
+    with pytest.raises(StoreUnavailable, match=r"is a file\. Choose a folder as the data directory"):
         await store.open()
     await store.close()
 
