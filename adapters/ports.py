@@ -36,6 +36,16 @@ class Inbound:
     """A direct chat with one person."""
     reply_to: str | None = None
     """The platform's id of the message to answer to, if that is worth showing."""
+    message_id: str | None = None
+    """The platform's id of the asker's message."""
+    sent_at: float | None = None
+    """When it was sent by the platform's clock, in seconds since the epoch."""
+    about: str | None = None
+    """The id of an earlier message of ours that this one replies to: its exchange is what the question is about."""
+    answer_into: str | None = None
+    """The messages of ours (see `PastAnswer.handle`) that the answer has to be written into, in place of new ones."""
+    is_edit: bool = False
+    """The asker changed the message `message_id`: if its answer is still their last, it is written anew in place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
