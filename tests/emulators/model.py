@@ -154,6 +154,10 @@ class ModelServer:
         """Add to what the next requests get."""
         self._replies.extend(replies)
 
+    def forget(self) -> None:
+        """Nothing is scripted any more."""
+        self._replies.clear()
+
     async def asked(self) -> Exchange:
         """The next request that nobody has waited for yet."""
         return await self._arrivals.get()
