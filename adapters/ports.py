@@ -11,6 +11,9 @@ from enum import IntEnum
 from typing import Literal, Protocol
 
 Platform = Literal["telegram", "slack", "web", "api", "console"]
+Instead = Literal["late", "too_fast", "spent", "all_spent"]
+"""Why a question gets a fixed sentence: it waited too long for the bot to be there, its asker asks too fast, or the
+day's tokens are used up, the asker's or everybody's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class Inbound:
     """The id of an earlier message of ours that this one replies to: its exchange is what the question is about."""
     answer_into: str | None = None
     """The messages of ours (see `PastAnswer.handle`) that the answer has to be written into, in place of new ones."""
+    instead: Instead | None = None
+    """Decided when it arrived: no answer, but the sentence for this."""
     is_edit: bool = False
     """The asker changed the message `message_id`: if its answer is still their last, it is written anew in place."""
 

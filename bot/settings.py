@@ -21,6 +21,8 @@ from rag.rerank import parse_rerank
 PREFIX = "GRAPEVINE_"
 
 
+TELEGRAM_API = "https://api.telegram.org"
+_WEBHOOK_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?")
 _NEO4J_SCHEMES = frozenset({"bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc"})
 
 
@@ -38,7 +40,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     telegram_bot_token: SecretStr | None = _field("TELEGRAM_BOT_TOKEN", None, "Token from @BotFather; set: Telegram.")
-    telegram_api_url: str = _field("TELEGRAM_API_URL", "https://api.telegram.org", "Bot API server.")
+    telegram_api_url: str = _field("TELEGRAM_API_URL", TELEGRAM_API, "Bot API server.")
+    telegram_webhook_url: str | None = _field(
+        "TELEGRAM_WEBHOOK_URL",
+        None,
+        "Public address that Telegram delivers to, e.g. `https://bot.example.com` (its path, or else "
+        "`/telegram/webhook`); unset: long polling.",
+    )
+    telegram_webhook_secret: SecretStr | None = _field(
+        "TELEGRAM_WEBHOOK_SECRET", None, "What Telegram proves itself with there; unset: made from the bot token."
+    )
+    telegram_streaming: Literal["edit", "draft"] = _field(
+        "TELEGRAM_STREAMING", "edit", "How answers grow: `edit` a message, or `draft` (native, private chats only)."
+    )
     slack_bot_token: SecretStr | None = _field("SLACK_BOT_TOKEN", None, "Bot token (xoxb-...) of the Slack app.")
     slack_app_token: SecretStr | None = _field(
         "SLACK_APP_TOKEN", None, "App-level token (xapp-...) with `connections:write`; both set: Slack."
@@ -100,6 +114,23 @@ class Settings(BaseModel):
     deadline_s: float = _field("GRAPEVINE_DEADLINE_S", 60.0, "Seconds from the question to the last token.")
     drain_s: float = _field(
         "GRAPEVINE_DRAIN_S", 25.0, "Seconds that running answers get to end when `serve` stops; the rest is resumed."
+    )
+    backlog_s: float = _field(
+        "GRAPEVINE_BACKLOG_S",
+        600.0,
+        "Telegram questions that waited longer for the bot get an apology, one a chat; 0: all are answered.",
+    )
+    asks_per_minute: int = _field(
+        "GRAPEVINE_ASKS_PER_MINUTE", 0, "Questions a minute that one person may ask on Telegram and Slack; 0: any."
+    )
+    daily_tokens_per_person: int = _field(
+        "GRAPEVINE_DAILY_TOKENS_PER_PERSON", 0, "Model tokens a day (UTC) for one person's questions there; 0: any."
+    )
+    daily_tokens: int = _field(
+        "GRAPEVINE_DAILY_TOKENS", 0, "Model tokens a day (UTC) for all questions there together; 0: any."
+    )
+    ca_file: Path | None = _field(
+        "GRAPEVINE_CA_FILE", None, "Certificates (PEM) to trust besides the usual ones, e.g. your proxy's."
     )
     retention_days: float = _field(
         "GRAPEVINE_RETENTION_DAYS", 30.0, "Days after which the record of a question that was answered is deleted."
@@ -182,6 +213,48 @@ class Settings(BaseModel):
             parse_rerank(value)
         return value
 
+    @field_validator("telegram_webhook_secret")
+    @classmethod
+    def _is_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{16,256}", value.get_secret_value()):
+            raise ValueError("must be 16 to 256 characters of A-Z, a-z, 0-9, _ and -")
+        return value
+
+    @field_validator("telegram_webhook_url")
+    @classmethod
+    def _is_webhook_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or parts.username
+            or parts.query
+            or parts.port == 0
+        ):
+            raise ValueError("must be an address like `https://bot.example.com/telegram/webhook`")
+        if parts.path.strip("/"):
+            if not _WEBHOOK_PATH.fullmatch(parts.path):
+                raise ValueError("its path may hold letters, digits, `.`, `_`, `~`, `-` and `/` only")
+            if parts.path.split("/")[1] in {"api", "static", "slack", "metrics", "monitoring", "ws"}:
+                raise ValueError("its path is one of the server's own; take another, like `/telegram/webhook`")
+        return value
+
+    @field_validator("backlog_s", "asks_per_minute", "daily_tokens_per_person", "daily_tokens")
+    @classmethod
+    def _is_not_negative(cls, value: float) -> float:
+        if not 0 <= value <= 1e12:
+            raise ValueError("must be 0 or more")
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _is_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("there is no such file")
+        return value
+
     @field_validator("port")
     @classmethod
     def _is_port(cls, value: int) -> int:
@@ -253,6 +326,16 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _telegram_accepts_the_webhook(self) -> Settings:
+        if self.telegram_webhook_url is not None and self.telegram_api_url.rstrip("/") == TELEGRAM_API:
+            parts = urlsplit(self.telegram_webhook_url)
+            if parts.scheme != "https" or (parts.port or 443) not in {443, 80, 88, 8443}:
+                raise ValueError(
+                    "TELEGRAM_WEBHOOK_URL: Telegram delivers only to https:// and to the ports 443, 80, 88 and 8443"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _reranker_has_an_address(self) -> Settings:
         if self.rerank is not None and parse_rerank(self.rerank).kind == "http" and self.rerank_url is None:
             raise ValueError("GRAPEVINE_RERANK=http needs GRAPEVINE_RERANK_URL, like `https://host/v1/rerank`")
@@ -264,6 +347,21 @@ class Settings(BaseModel):
         return parse_access(self.access)
 
     @property
+    def webhook_path(self) -> str | None:
+        """Where Telegram's deliveries arrive; None: updates are polled for."""
+        if self.telegram_webhook_url is None:
+            return None
+        path = urlsplit(self.telegram_webhook_url).path
+        return path if path.strip("/") else "/telegram/webhook"
+
+    @property
+    def webhook_address(self) -> str | None:
+        """What Telegram is told to deliver to."""
+        if self.telegram_webhook_url is None:
+            return None
+        return urlsplit(self.telegram_webhook_url)._replace(path=self.webhook_path or "").geturl()
+
+    @property
     def has_model(self) -> bool:
         """Whether a language model is configured; without one, answers are extractive."""
         return self.openai_api_key is not None or self.openai_base_url is not None
@@ -273,6 +371,7 @@ class Settings(BaseModel):
         """Every secret value, so that the log can mask them."""
         single = (
             self.telegram_bot_token,
+            self.telegram_webhook_secret,
             self.slack_bot_token,
             self.slack_app_token,
             self.openai_api_key,
@@ -380,5 +479,9 @@ def _malformed(detail: Any) -> str:
     message = str(detail["msg"]).removeprefix("Value error, ")
     if not detail["loc"]:
         return message
-    forms = {"int_parsing": "must be a whole number", "float_parsing": "must be a number"}
+    forms = {
+        "int_parsing": "must be a whole number",
+        "float_parsing": "must be a number",
+        "literal_error": f"must be {detail.get('ctx', {}).get('expected', 'one of the names given')}",
+    }
     return f"{env_name(str(detail['loc'][0]))}: {forms.get(detail['type'], message)}"

@@ -1,5 +1,8 @@
 """Long polling that loses nothing: an update is confirmed only after its handler has returned.
 
+A webhook takes the updates away from whoever polls. One that we have set ourselves, or that nobody answers at, is
+removed; another may be a running deployment's, and taking it down would be an outage there: docs/decisions/0148.
+
 aiogram's own loop counts an update whose handler failed as done, logs exceptions whose text may hold the address with
 the token, and retries a refused token for ever; so the loop is ours, the dispatching aiogram's.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,7 +25,7 @@ from aiogram.exceptions import (
     TelegramRetryAfter,
     TelegramUnauthorizedError,
 )
-from aiogram.types import Update
+from aiogram.types import Update, WebhookInfo
 from aiogram.types.update import UpdateTypeLookupError
 from pydantic import ValidationError
 
@@ -31,6 +35,9 @@ log = logging.getLogger(__name__)
 
 Sleep = Callable[[float], Awaitable[None]]
 _POLL_S = 25
+_LOOK_AGAIN_S = 15.0
+_DEAD_WITHIN_S = 600.0
+"""A webhook at which a delivery failed within this time, with updates still waiting, is nobody's."""
 _ATTEMPTS = 8
 """How often an update is tried, over a minute and a half, before one that can never succeed lets the others pass."""
 
@@ -51,6 +58,8 @@ class Poller:
         bot: The client.
         handle: Takes one update; raises if it could not (then the update is tried again).
         allowed_updates: What to ask for.
+        is_ours: Whether this installation has set a webhook at that address.
+        now: Seconds since the epoch, by Telegram's clock.
         sleep: Waits.
     """
 
@@ -60,12 +69,17 @@ class Poller:
         handle: Callable[[Update], Awaitable[object]],
         *,
         allowed_updates: Sequence[str],
+        is_ours: Callable[[str], Awaitable[bool]] | None = None,
+        now: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._bot = bot
         self._handle = handle
         self._allowed = list(allowed_updates)
+        self._is_ours = is_ours
+        self._now = now
         self._sleep = sleep
+        self._has_told_webhook = False
         self._offset: int | None = None
         self._failures = 0
 
@@ -125,11 +139,7 @@ class Poller:
             case TelegramRetryAfter(retry_after=seconds):
                 await self._sleep(float(seconds))
             case TelegramConflictError() if "webhook" in error.message.lower():
-                log.warning("a webhook is set for this bot: it is removed, because this process polls")
-                with suppress(AiogramError, OSError):
-                    await self._bot.delete_webhook()
-                    return
-                await self._sleep(1.0)
+                await self._clear_webhook()
             case _:
                 self._failures += 1
                 if isinstance(error, TelegramConflictError):
@@ -139,3 +149,26 @@ class Poller:
                 if self._failures in {1, 10, 100, 1000}:
                     log.warning("%s", what)
                 await self._sleep(backoff_s(self._failures))
+
+    async def _clear_webhook(self) -> None:
+        with suppress(AiogramError, OSError):
+            info = await self._bot.get_webhook_info()
+            is_ours = self._is_ours is not None and await self._is_ours(info.url)
+            if may_remove(info, is_ours=is_ours, now=self._now()):
+                log.warning("a webhook was still set for this bot: it is removed, because this process polls")
+                await self._bot.delete_webhook()
+                self._has_told_webhook = False
+                return
+        if not self._has_told_webhook:
+            self._has_told_webhook = True
+            log.error(
+                "Telegram delivers to a webhook that this bot did not set, perhaps of another deployment: nothing "
+                "arrives here; `grapevine telegram-webhook delete` takes it away"
+            )
+        await self._sleep(_LOOK_AGAIN_S)
+
+
+def may_remove(info: WebhookInfo, *, is_ours: bool, now: float) -> bool:
+    """Whether nobody misses this webhook: it is our own of before, or nobody answers at it."""
+    failed_at = info.last_error_date.timestamp() if info.last_error_date is not None else 0.0
+    return is_ours or (info.pending_update_count > 0 and now - failed_at < _DEAD_WITHIN_S)

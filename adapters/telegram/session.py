@@ -1,0 +1,62 @@
+"""The HTTP session to the Bot API: through the configured proxy, trusting whom it should, and knowing its clock."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
+
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiohttp import ClientSession, TraceConfig, TraceRequestEndParams
+
+
+class TelegramSession(AiohttpSession):
+    """aiogram's session, which by itself reads neither HTTPS_PROXY nor NO_PROXY nor SSL_CERT_FILE.
+
+    Args:
+        api: The Bot API server.
+        tls: Whom to trust; None: aiogram's own choice.
+        wall: This machine's clock, seconds since the epoch.
+    """
+
+    def __init__(
+        self, *, api: TelegramAPIServer, tls: ssl.SSLContext | None = None, wall: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(api=api)
+        self._wall = wall
+        self._offset_s = 0.0
+        if tls is not None:
+            self._connector_init["ssl"] = tls
+
+    def server_time(self) -> float:
+        """Seconds since the epoch by Telegram's clock, as far as its last answer told; else by this machine's."""
+        return self._wall() + self._offset_s
+
+    @property
+    def offset_s(self) -> float:
+        """How far Telegram's clock is ahead of this machine's."""
+        return self._offset_s
+
+    async def create_session(self) -> ClientSession:
+        """As aiogram's, but honouring the environment."""
+        if self._should_reset_connector:
+            await self.close()
+        if self._session is None or self._session.closed:
+            tracing = TraceConfig()
+            tracing.on_request_end.append(self._note_date)
+            self._session = ClientSession(
+                connector=self._connector_type(**self._connector_init), trust_env=True, trace_configs=[tracing]
+            )
+            self._should_reset_connector = False
+        return self._session
+
+    async def _note_date(self, _: ClientSession, __: SimpleNamespace, params: TraceRequestEndParams) -> None:
+        date = params.response.headers.get("Date")
+        if date is not None:
+            try:
+                self._offset_s = parsedate_to_datetime(date).timestamp() - self._wall()
+            except ValueError:  # a proxy's invention: the last known offset stands
+                return
