@@ -78,6 +78,10 @@ class Final:
     note: str | None = None
     """A visible mark below the text, e.g. `⚠ Incomplete`."""
     can_retry: bool = False
+    can_rate: bool = False
+    """Whether it says something that the reader may find good or bad."""
+    suggestions: tuple[str, ...] = ()
+    """Questions worth asking next, at most three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -270,4 +270,5 @@ def _decode_final(record: bytes) -> tuple[Final, Outcome]:
     values = orjson.loads(record)
     outcome: Outcome = values.pop("outcome")
     values["sources"] = tuple(SourceLink(**source) for source in values["sources"])
+    values["suggestions"] = tuple(values.get("suggestions", ()))
     return Final(**values), outcome

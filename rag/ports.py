@@ -7,9 +7,9 @@ Implementations: stores in `rag/stores`, embedders in `rag/embeddings`, reranker
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,8 @@ class GenerationRequest:
     """Numbered from 1 in this order; `[n]` in the answer refers to them."""
     deadline: Deadline
     history: tuple[Exchange, ...] = ()
+    standalone: str | None = None
+    """A follow-up question with what it refers to: what the passages were found by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,26 @@ class Answerer(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrite:
+    """A question as it is understood in its conversation."""
+
+    text: str | None
+    """None: it stands alone."""
+    by: Literal["model", "rule"] = "rule"
+    usage: Usage = field(default_factory=Usage)
+
+
+class Rewriter(Protocol):
+    """Makes a question that leans on what was said before one that can be looked up."""
+
+    async def rewrite(
+        self, question: str, history: Sequence[Exchange], *, language: Language, deadline: Deadline
+    ) -> Rewrite:
+        """The question as it is understood after `history` (oldest first). Never raises for what a model does."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from rag.resilience.deadline import Deadline
@@ -95,6 +95,13 @@ class Timings:
         return replace(self, **{name: value for name in self.__slots__ if (value := getattr(other, name)) is not None})
 
 
+_N = TypeVar("_N", int, float)
+
+
+def _sum(one: _N | None, other: _N | None) -> _N | None:
+    return other if one is None else one if other is None else one + other
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What an answer cost."""
@@ -108,12 +115,34 @@ class Usage:
     retries: int = 0
     hedged: bool = False
 
+    def after(self, earlier: Usage | None) -> Usage:
+        """This and an earlier call of the same turn together; the model is the one that wrote the answer."""
+        if earlier is None:
+            return self
+        return replace(
+            self,
+            model=self.model or earlier.model,
+            llm_calls=self.llm_calls + earlier.llm_calls,
+            input_tokens=_sum(self.input_tokens, earlier.input_tokens),
+            output_tokens=_sum(self.output_tokens, earlier.output_tokens),
+            cost=_sum(self.cost, earlier.cost),
+            retries=self.retries + earlier.retries,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """What the engine is doing now, as a key the platform puts into words: `retrieving`, `generating`."""
 
     key: Literal["retrieving", "generating"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewritten:
+    """The question leaned on the conversation; this is what it was understood as. Its answer is for nobody else."""
+
+    text: str
+    by: Literal["model", "rule"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,4 +202,4 @@ class Failed:
     usage: Usage = field(default_factory=Usage)
 
 
-AnswerEvent = Status | Figures | Sources | Delta | Done | Failed
+AnswerEvent = Status | Rewritten | Figures | Sources | Delta | Done | Failed
