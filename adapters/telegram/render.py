@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from telegramify_markdown import MessageEntity, RenderConfig, convert, utf16_len
@@ -12,22 +11,14 @@ from telegramify_markdown import MessageEntity, RenderConfig, convert, utf16_len
 from adapters.live.surface import Part
 from adapters.ports import Final, SourceLink
 from adapters.telegram.limits import MAX_ENTITIES, MAX_UTF16
+from adapters.telegram.neutral import disjoint_code, without_live_words
 from adapters.telegram.words import Words
 
-# The converter reads `<x>` as HTML and drops it, `||` as a spoiler and `$` as mathematics; people mean the characters.
+# The converter reads `<x>` as HTML and drops it, `&lt;` as a character, `||` as a spoiler and `$` as mathematics; people
+# mean what they write.
 # Stand-ins of the same UTF-16 length keep every offset, in code as well, and are replaced in the result.
-_LITERAL = {"<": "\ue000", "|": "\ue001", "$": "\ue002"}
+_LITERAL = {"<": "\ue000", "|": "\ue001", "$": "\ue002", "&": "\ue003"}
 _FENCE = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])?[ \t]*(`{3,}|~{3,})")
-# What Telegram's clients make clickable by themselves: addresses, @mentions, /commands.
-_LIVE = re.compile(
-    r"(?:https?://|tg://|www\.)[^\s<>\"]+"
-    r"|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,}(?:/[^\s<>\"]*)?(?![\w@])"
-    r"|(?<![\w@/.])@[a-z]\w{3,}"
-    r"|(?<!\S)/[a-z]\w*(?:@\w+)?",
-    re.IGNORECASE,
-)
-_WORD = re.compile(r"\S+")
-_OPAQUE = {"code", "pre", "text_link"}
 
 
 def _config() -> RenderConfig:
@@ -147,7 +138,7 @@ def to_entities(markdown: str, allowed_urls: Collection[str]) -> tuple[str, list
             neutral.append(MessageEntity("code", entity.offset, entity.length))
         else:
             neutral.append(entity)
-    return text, without_live_words(text, _disjoint_code(neutral), allowed_urls)
+    return text, without_live_words(text, disjoint_code(neutral), allowed_urls)
 
 
 def _literal(text: str) -> str:
@@ -160,11 +151,17 @@ def _literal(text: str) -> str:
     return text
 
 
+def _escaped(markdown: str) -> str:
+    for char in "<$&":
+        markdown = markdown.replace(char, _LITERAL[char])
+    return markdown
+
+
 def _prepared(markdown: str) -> str:
     """The text with stand-ins for literal characters. In a table, `||` is an empty cell."""
     lines: list[str] = []
     fence = ""
-    for line in markdown.replace("<", _LITERAL["<"]).replace("$", _LITERAL["$"]).split("\n"):
+    for line in _escaped(markdown).split("\n"):
         mark = _FENCE.match(line)
         if mark and not fence:
             fence = mark[1]
@@ -206,51 +203,3 @@ def _trimmed(text: str, entities: list[MessageEntity]) -> tuple[str, list[Messag
         if begin < end:
             kept.append(entity.copy_with(offset=begin, length=end - begin))
     return text, kept
-
-
-def without_live_words(text: str, entities: list[MessageEntity], allowed_urls: Collection[str]) -> list[MessageEntity]:
-    """Entities under which no address, mention or command becomes clickable, unless it is an allowed address.
-
-    A document or a model could otherwise make a bot's answer carry a link, a mention or a command of its choice.
-    """
-    opaque = [e for e in entities if e.type in _OPAQUE]
-    added: list[MessageEntity] = []
-    for begin, end in _live_words(text, allowed_urls):
-        offset, length = utf16_len(text[:begin]), utf16_len(text[begin:end])
-        if not any(e.offset < offset + length and offset < e.offset + e.length for e in opaque):
-            added.append(MessageEntity("code", offset, length))
-    return _disjoint_code([*entities, *added]) if added else entities
-
-
-def _live_words(text: str, allowed_urls: Collection[str]) -> Iterator[tuple[int, int]]:
-    for candidate in _WORD.finditer(text):
-        word = candidate[0].rstrip(".,")
-        if "." not in word and "/" not in word and "@" not in word:
-            continue  # spares most words the costly pattern
-        for match in _LIVE.finditer(text, candidate.start(), candidate.end()):
-            word = match[0].rstrip(".,;:!?)]}'\"")
-            if word and word not in allowed_urls:
-                yield match.start(), match.start() + len(word)
-
-
-def _disjoint_code(entities: list[MessageEntity]) -> list[MessageEntity]:
-    """Cut bold, italic and the like around `code`: Telegram lets nothing else overlap with it."""
-    codes = sorted((e for e in entities if e.type == "code"), key=lambda e: e.offset)
-    ends = [code.offset + code.length for code in codes]
-    result = list(codes)
-    for entity in entities:
-        if entity.type == "code":
-            continue
-        first, last = entity.offset, entity.offset + entity.length
-        if entity.type not in {"blockquote", "expandable_blockquote"}:  # a quotation may contain code
-            for code in codes[bisect_right(ends, first) :]:
-                if code.offset >= last:
-                    break
-                if first < code.offset:
-                    result.append(entity.copy_with(offset=first, length=code.offset - first))
-                first = code.offset + code.length
-        if first == entity.offset:
-            result.append(entity)
-        elif first < last:
-            result.append(entity.copy_with(offset=first, length=last - first))
-    return sorted(result, key=lambda e: (e.offset, -e.length))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.live.composer import Composer
 from adapters.live.markdown import heal
 from adapters.live.surface import Part
 from adapters.ports import Final, SourceLink
@@ -138,3 +139,59 @@ def test_the_stop_button_is_there_only_while_the_message_grows() -> None:
     growing = TelegramRenderer(words("vi"), "7").render(Part(markdown="x", is_growing=True))
     assert [(button.label, button.data) for button in growing.buttons] == [("⏹ Dừng", "stop:7")]
     assert RENDERER.render(Part(markdown="x")).buttons == ()
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        "@ab", "@someone", "/start", "/start@grapevine_bot", "#sale", "#giảmgiá", "$TSLA", "evil.example", "EVIL.COM",
+        "sub.evil.example/x?y#z", "пример.рф", "https://evil.example/a", "tg://resolve?domain=x", "192.168.1.20:8080",
+        "help@evil.example", "+84 28 3812 3456", "0912 345 678", "(028) 3812 3456", "1900 1234", "555-123-4567",
+        "4111 1111 1111 1111",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("around", ["{}", "see {}, please", "**{}**", "({})", "“{}”:", "- {}\n- x"])
+def test_nothing_becomes_clickable_by_itself(live: str, around: str) -> None:
+    """Mentions, commands, hashtags, addresses, mails and numbers of documents are shown as code, word for word."""
+    text, entities = marked(around.format(live))
+    assert ("code", live) in entities
+    assert live in text
+    check(RENDERER.render(Part(markdown=around.format(live))))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "C# and #1 and 3/4 and 24/7 and and/or", "costs $5, US$ 12 or 1.200.000 đ", "on 2026-11-21 at 10:30",
+        "Điều 5.P.Bến Nghé", "a @ b", "12 500 000 VND", "v1.2.3", "policy BH-2026-000123", "https", "name @",
+    ],
+)  # fmt: skip
+def test_ordinary_figures_and_signs_stay_plain(text: str) -> None:
+    """Prices, dates, fractions, numbered items and lone signs are no code."""
+    assert marked(text) == (text, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Use List<String> for <b>names</b> &amp; <a href='x'>more</a>",
+        "stray *star and _under and [bracket and ~tilde and `tick",
+        "5 * 3 = 15, snake_case_name, a ** b, [1] (2) {3}",
+    ],
+)
+def test_stray_marks_arrive_as_written(text: str) -> None:
+    """HTML, angle brackets, lone stars, underscores, brackets and backticks are words like others."""
+    assert marked(text)[0] == text
+
+
+def test_a_list_that_only_begins_makes_no_heading() -> None:
+    """A lone dash below a line is held back while the answer grows: Markdown would take the line for a heading."""
+    assert marked(heal("text\n-").markdown) == ("text", [])
+
+
+def test_entities_beyond_a_hundred_go_into_a_further_message() -> None:
+    """A dense answer is split before the server would drop the formatting of its end."""
+    composer = Composer(RENDERER)
+    targets = composer.final("", Final(text="**a** b " * 260))
+    assert [len(target.screen.entities) <= 100 for target in targets] == [True] * len(targets)
+    assert sum(len(target.screen.entities) for target in targets) == 260

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from tests.emulators.telegram.errors import bad_request
@@ -15,6 +16,27 @@ ENTITY_TYPES = {
     "strikethrough", "spoiler", "blockquote", "expandable_blockquote", "code", "pre", "text_link", "text_mention",
     "custom_emoji", "date_time",
 }  # fmt: skip
+
+ACTIONS = {
+    "typing", "upload_photo", "record_video", "upload_video", "record_voice", "upload_voice", "upload_document",
+    "choose_sticker", "find_location", "record_video_note", "upload_video_note",
+}  # fmt: skip
+SCOPES = {
+    "default", "all_private_chats", "all_group_chats", "all_chat_administrators", "chat", "chat_administrators",
+    "chat_member",
+}  # fmt: skip
+
+
+def command_scope(params: Json, chats: set[int]) -> str:
+    """`default`, `all_private_chats`, ..., or `chat:<id>`, checked."""
+    scope = parsed(params.get("scope"), "BotCommandScope") or {"type": "default"}
+    if scope.get("type") not in SCOPES:
+        raise bad_request("can't parse BotCommandScope: unsupported type specified")
+    if not scope["type"].startswith("chat"):
+        return str(scope["type"])
+    if int(scope.get("chat_id") or 0) not in chats:
+        raise bad_request("chat not found")
+    return f"{scope['type']}:{scope['chat_id']}"
 
 
 def utf16(text: str) -> int:
@@ -45,7 +67,7 @@ def content(params: Json) -> tuple[str, list[Json]]:
     entities = parsed(params.get("entities", []), "entities") or []
     checked = [_entity(entity, raw, shift, utf16(text)) for entity in entities]
     kept = sorted((e for e in checked if e is not None), key=lambda e: (e["offset"], -e["length"]))
-    return text, kept[:MAX_ENTITIES]
+    return text, sorted([*kept[:MAX_ENTITIES], *found_entities(text, kept)], key=lambda e: e["offset"])
 
 
 def _entity(entity: Any, raw: str, shift: int, length: int) -> Json | None:
@@ -69,6 +91,8 @@ def keyboard(params: Json) -> Json | None:
     markup = parsed(params.get("reply_markup"), "reply keyboard markup")
     if not markup or not markup.get("inline_keyboard"):
         return None
+    if sum(len(row) for row in markup["inline_keyboard"]) > 100:
+        raise bad_request("REPLY_MARKUP_TOO_LONG")
     for row in markup["inline_keyboard"]:
         for button in row:
             if not button.get("text"):
@@ -79,6 +103,35 @@ def keyboard(params: Json) -> Json | None:
             if data is None and not button.get("url"):
                 raise bad_request("can't parse inline keyboard button: a button must have exactly one action")
     return dict(markup)
+
+
+# What the server makes clickable by itself in anything that is sent, after TDLib's MessageEntity.cpp, with its words of
+# any script; whatever it might take for the end of an address is one here.
+_FOUND = {
+    "mention": r"(?<!\w)@\w{2,32}",
+    "bot_command": r"(?<![\w/<>])/[a-z0-9_]{1,64}(?:@\w{3,32})?(?![\w/<>])",
+    "hashtag": r"(?<!\w)#(?=\w*[^\W\d_])\w{1,256}(?![\w#])",
+    "cashtag": r"(?<![\w$])\$[A-Z]{1,8}(?![\w$])",
+    "url": r"(?<![\w.@-])(?:(?:https?|tg)://[^\s]+|(?:[\w-]+\.)+(?:com|net|org|vn|io|example|me|info)(?![\w@]))",
+    "email": r"(?<![\w.@-])[\w.+-]+@(?:[\w-]+\.)+[a-z]{2,}",
+    "phone_number": r"(?<![\w+])\+\d(?:[ .()-]?\d){6,14}(?!\w)",
+    "bank_card": r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])",
+}
+_FOUND_ALL = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _FOUND.items()), re.IGNORECASE)
+
+
+def found_entities(text: str, given: list[Json]) -> list[Json]:
+    """What becomes clickable without the bot's asking: all but what lies in code or in a link."""
+    opaque = [e for e in given if e["type"] in {"code", "pre", "text_link", "text_mention", "url", "email", "mention"}]
+    found: list[Json] = []
+    for match in _FOUND_ALL.finditer(text):
+        kind = str(match.lastgroup)
+        if kind == "cashtag" and match[0] != match[0].upper():
+            continue
+        begin, length = utf16(text[: match.start()]), utf16(match[0])
+        if not any(e["offset"] < begin + length and begin < e["offset"] + e["length"] for e in opaque):
+            found.append({"type": kind, "offset": begin, "length": length})
+    return found
 
 
 def user_entities(text: str) -> list[Json]:

@@ -2,7 +2,7 @@
 
 Every answer is JSON. `POST /_control/...` with a JSON object:
 
-- `say {text, user?, chat?, thread?, reply_to?, language_code?}` -> the message (negative `chat`: a group)
+- `say {text, user?, chat?, thread?, reply_to?, language_code?, extra?}` -> the message (negative `chat`: a group)
 - `press {chat, message_id, data, user?}` -> `{id}` · `edit {chat, message_id, text}` · `delete {chat, message_id}`
 - `block {chat, why?}` · `fault {method, times, ...}` (fields of `Fault`) · `limits {private, group, bot}`
 
@@ -48,7 +48,14 @@ class Control:
         if chat_id < 0:
             self.emu.group(chat_id, topics=(thread,) if thread else ())
         reply_to = self.emu.messages.get((chat_id, int(body.get("reply_to") or 0)))
-        message = self.emu.say(body["text"], user=user, chat=self.emu.chats[chat_id], thread=thread, reply_to=reply_to)
+        message = self.emu.say(
+            body["text"],
+            user=user,
+            chat=self.emu.chats[chat_id],
+            thread=thread,
+            reply_to=reply_to,
+            **(body.get("extra") or {}),
+        )
         return web.json_response(message.record())
 
     async def press(self, request: web.Request) -> web.Response:

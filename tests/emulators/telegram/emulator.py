@@ -34,13 +34,16 @@ class TelegramEmulator:
         self.bot_user = User(id=bot_id, first_name="Grapevine", username="grapevine_bot", is_bot=True)
         self.is_privacy_on = is_privacy_on
         self.latency_s = latency_s
+        self.callback_lives_s = 15.0
+        """How long a press can be answered."""
         self.now: Callable[[], float] = time.monotonic
         self.chats: dict[int, Chat] = {}
         self.users: dict[int, User] = {}
         self.messages: dict[tuple[int, int], Message] = {}
         self.callbacks: dict[str, Json] = {}
         self.drafts: list[Json] = []
-        self.commands: dict[str, list[Json]] = {}
+        self.commands: dict[tuple[str, str], list[Json]] = {}
+        """By scope (`chat:<id>` for one chat's own) and language."""
         self.files: dict[str, bytes] = {}
         self.calls: list[Call] = []
         self.faults = FaultPlan()
@@ -53,7 +56,7 @@ class TelegramEmulator:
 
     # What people do.
 
-    def user(self, user_id: int = 1001, *, name: str = "Lan", language_code: str | None = "en") -> User:
+    def user(self, user_id: int = 1001, *, name: str = "Rider", language_code: str | None = "en") -> User:
         """A person, with a private chat of the same id."""
         if user_id not in self.users:
             self.users[user_id] = User(id=user_id, first_name=name, language_code=language_code)
@@ -76,12 +79,18 @@ class TelegramEmulator:
         chat: Chat | None = None,
         thread: int | None = None,
         reply_to: Message | None = None,
+        **extra: Any,
     ) -> Message:
-        """Somebody writes; in a group with privacy mode the bot hears only what is meant for it."""
+        """Somebody writes; in a group with privacy mode the bot hears only what is meant for it.
+
+        `extra` is what else the server says of the message: `photo=[...]`, `sticker={...}`, `forward_origin={...}`.
+        """
         user = user or self.user()
         chat = chat or self.chats[user.id]
         reply_id = reply_to.message_id if reply_to else None
-        message = self.post(chat, user, text, entities=user_entities(text), thread_id=thread, reply_to=reply_id)
+        message = self.post(
+            chat, user, text, entities=user_entities(text), thread_id=thread, reply_to=reply_id, extra=extra
+        )
         if chat.type == "private" or not self.is_privacy_on or self._is_for_bot(message, reply_to):
             self.updates.add("message", message.json(reply_to=reply_to), key=f"chat:{chat.id}")
         return message
@@ -90,17 +99,23 @@ class TelegramEmulator:
         mentioned = f"@{self.bot_user.username}" in message.text or message.text.startswith("/")
         return mentioned or (reply_to is not None and reply_to.is_from_bot)
 
-    def press(self, message: Message, data: str, *, user: User | None = None) -> str:
-        """Somebody presses an inline button; gives the callback query's id."""
+    def press(self, message: Message, data: str, *, user: User | None = None, is_inaccessible: bool = False) -> str:
+        """Somebody presses an inline button; gives the callback query's id.
+
+        `is_inaccessible`: the message is too old for the bot to be shown it.
+        """
         user = user or self.user()
         query_id = str(900_000 + len(self.callbacks))
-        self.callbacks[query_id] = {"answered": False, "text": None}
+        self.callbacks[query_id] = {"answered": False, "text": None, "is_alert": False, "at": self.now()}
+        shown = message.json()
+        if is_inaccessible:
+            shown = {"chat": message.chat.json(), "message_id": message.message_id, "date": 0}
         body = {
             "id": query_id,
             "from": user.json(),
             "chat_instance": "1",
             "data": data,
-            "message": message.json(),
+            "message": shown,
         }
         self.updates.add("callback_query", body, key=f"user:{user.id}")
         return query_id
@@ -112,6 +127,15 @@ class TelegramEmulator:
         )
         self.updates.add("edited_message", message.json(), key=f"chat:{message.chat.id}")
         self.changed()
+
+    def migrate(self, group: Chat, chat_id: int) -> Chat:
+        """A group becomes a supergroup: another chat, whose messages are counted anew."""
+        migrated = self.group(chat_id, title=group.title or "")
+        for chat, told in ((group, {"migrate_to_chat_id": chat_id}), (migrated, {"migrate_from_chat_id": group.id})):
+            message = self.post(chat, self.user(), "", entities=[], extra=told)
+            self.updates.add("message", message.json(), key=f"chat:{chat.id}")
+        group.migrated_to = chat_id
+        return migrated
 
     def delete(self, message: Message) -> None:
         """Somebody deletes a message; the bot is not told."""
@@ -160,6 +184,7 @@ class TelegramEmulator:
         reply_markup: Json | None = None,
         thread_id: int | None = None,
         reply_to: int | None = None,
+        extra: Json | None = None,
     ) -> Message:
         """Put a new message into a chat."""
         message = Message(
@@ -169,6 +194,7 @@ class TelegramEmulator:
             date=int(time.time()),
             thread_id=thread_id,
             reply_to=reply_to,
+            extra=extra or {},
             versions=[Version(text=text, entities=entities, reply_markup=reply_markup, at=self.now())],
         )
         chat.next_message_id += 1

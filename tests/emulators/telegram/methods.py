@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from tests.emulators.telegram.checks import content, keyboard, parsed, utf16
-from tests.emulators.telegram.errors import NOT_MODIFIED, ApiError, bad_request, forbidden
+from tests.emulators.telegram.checks import ACTIONS, command_scope, content, keyboard, parsed, utf16
+from tests.emulators.telegram.errors import NOT_MODIFIED, ApiError, bad_request, forbidden, upgraded
 from tests.emulators.telegram.world import Chat, Json, Message, Version
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ def _chat(emu: TelegramEmulator, params: Json) -> Chat:
         chat = None
     if chat is None:
         raise bad_request("chat not found")
+    if chat.migrated_to is not None:
+        raise upgraded(chat.migrated_to)
     if chat.refusal is not None:
         raise forbidden(chat.refusal)
     return chat
@@ -120,18 +122,19 @@ async def delete_message(emu: TelegramEmulator, params: Json) -> bool:
 
 async def answer_callback_query(emu: TelegramEmulator, params: Json) -> bool:
     query = emu.callbacks.get(str(params.get("callback_query_id")))
-    if query is None or query["answered"]:
+    if query is None or query["answered"] or emu.now() - query["at"] > emu.callback_lives_s:
         raise bad_request("query is too old and response timeout expired or query ID is invalid")
     if utf16(str(params.get("text", ""))) > 200:
         raise bad_request("MESSAGE_TOO_LONG")
     query["answered"], query["text"] = True, params.get("text")
+    query["is_alert"] = params.get("show_alert") in {True, "true", "True"}
     emu.changed()
     return True
 
 
 async def send_chat_action(emu: TelegramEmulator, params: Json) -> bool:
     _thread(_chat(emu, params), params)
-    if not params.get("action"):
+    if params.get("action") not in ACTIONS:
         raise bad_request("wrong parameter action in request")
     return True
 
@@ -176,7 +179,13 @@ async def set_my_commands(emu: TelegramEmulator, params: Json) -> bool:
             raise bad_request("BOT_COMMAND_INVALID")
         if not 1 <= len(described) <= 256:
             raise bad_request("BOT_COMMAND_DESCRIPTION_INVALID")
-    emu.commands[str(params.get("language_code") or "")] = commands or []
+    if len(commands or []) > 100:
+        raise bad_request("BOT_COMMANDS_TOO_MUCH")
+    language = str(params.get("language_code") or "")
+    if language and not (len(language) == 2 and language.isalpha() and language.islower()):
+        raise bad_request("LANG_CODE_INVALID")
+    emu.commands[command_scope(params, set(emu.chats)), language] = commands or []
+    emu.changed()
     return True
 
 

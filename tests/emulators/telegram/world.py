@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Json = dict[str, Any]
+MEDIA = {"photo", "video", "voice", "audio", "document", "animation", "video_note"}
+"""Kinds of messages whose words are a caption."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,6 +22,8 @@ class Chat:
     topics: set[int] = field(default_factory=set)
     refusal: str | None = None
     """Why the bot may not write here any more, in the server's words (403)."""
+    migrated_to: int | None = None
+    """The supergroup that this group became: nothing can be done here any more."""
     next_message_id: int = 1
 
     def json(self) -> Json:
@@ -75,6 +79,8 @@ class Message:
     reply_to: int | None = None
     versions: list[Version] = field(default_factory=list)
     is_deleted: bool = False
+    extra: Json = field(default_factory=dict)
+    """What else the server says of it: `photo`, `forward_origin`, `sticker`, ... A medium's words are its caption."""
 
     @property
     def text(self) -> str:
@@ -108,10 +114,12 @@ class Message:
             "from": self.sender.json(),
             "chat": self.chat.json(),
             "date": self.date,
-            "text": self.text,
+            **self.extra,
         }
+        if self.text:
+            body["caption" if MEDIA & self.extra.keys() else "text"] = self.text
         if self.entities:
-            body["entities"] = self.entities
+            body["caption_entities" if MEDIA & self.extra.keys() else "entities"] = self.entities
         if self.reply_markup:
             body["reply_markup"] = self.reply_markup
         if self.edits:
