@@ -1,4 +1,4 @@
-"""The admin's credentials: token, one-time login links, sessions; and the line that every admin act leaves."""
+"""The admin's credentials: token, one-time login links, sessions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
-
-import structlog
 
 from bot.state.sessions import SessionTable
 
@@ -138,8 +136,3 @@ class Sessions:
     async def end(self, session: str) -> bool:
         """Sign out; False if it was not signed in."""
         return await self._table.end_session(session)
-
-
-def audit(action: str, target: str, *, who: Via) -> None:
-    """Leave the line that every admin act leaves: what was done, to what, and how the admin was known."""
-    structlog.get_logger("grapevine.audit").info("audit", action=action, target=target[:300], who=who)

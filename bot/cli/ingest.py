@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bot.cli.audit import audited
 from bot.cli.common import FAILED, json_option, log_beside_result, print_json, run, settings
 from bot.settings import Settings
 from rag.errors import InputError
@@ -62,8 +63,19 @@ def command(
         print_json({**asdict(report), "counts": dict(report.counts), "is_complete": report.is_complete})
     else:
         _print(report, is_dry_run=dry_run, is_quiet=quiet)
+    if not dry_run:
+        _leave_trace(configured, collection, report)
     if not report.is_complete:
         raise click.exceptions.Exit(FAILED)
+
+
+def _leave_trace(configured: Settings, collection: str, report: reports.IngestReport) -> None:
+    """One line for all that changed; the documents themselves are in the list."""
+    changed = {name: count for name in ("added", "updated") if (count := report.counts.get(name))}
+    changed |= {"removed": len(report.removed)} if report.removed else {}
+    if changed:
+        said = ", ".join(f"{count} {name}" for name, count in changed.items())
+        audited(configured, "documents.ingest", f"{collection}: {said}")
 
 
 class _Options:

@@ -14,7 +14,7 @@ from aiohttp import BodyPartReader, ClientPayloadError, web
 from pydantic import Field
 
 from bot.access import COLLECTION
-from bot.auth import audit
+from bot.audit import audit
 from bot.jobs import new_job_id
 from bot.uploads import SOURCE, Upload, UploadError, UploadTooLarge, safe_name
 from bot.web.admin import ADMIN, require_admin
@@ -66,7 +66,7 @@ async def upload(request: web.Request) -> web.Response:
         await draft.discard()
     payload = {"collection": collection, "source": SOURCE}
     job = await admin.runner.submit("documents", payload, total=len(draft.names), job_id=job_id)
-    audit("documents.upload", f"{collection}: {', '.join(draft.names)}", who=via)
+    audit("documents.upload", f"{collection}: {', '.join(draft.names)}", who=via, outcome="queued")
     return accepted(job)
 
 

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from bot.auth import audit
+from bot.audit import audit
 from bot.faqs.desk import Faqs, faq_json, match_json
 from bot.faqs.drafts import DEFAULT_COLLECTION, check_collection_name, new_draft
 from bot.faqs.job import WARM
@@ -73,6 +73,7 @@ async def add(request: web.Request) -> web.Response:
     try:
         faq = await request.app[FAQS].add(draft)
     except NotWarmed as error:
+        audit("faq.add", f"{draft.collection}: {draft.faq_id}", who=via, outcome="failed")
         raise _not_warmed(error) from None
     audit("faq.add", f"{faq.collection}: {faq.id}", who=via)
     return json_response({"id": faq.id}, status=201)
@@ -118,7 +119,7 @@ async def warm(request: web.Request) -> web.Response:
         raise _wrong(error) from None
     payload = {"questions": body.questions, "collection": collection, "all": body.all}
     job = await request.app[ADMIN].runner.submit(WARM, payload, total=len(body.questions))
-    audit("faq.warm", job.id, who=via)
+    audit("faq.warm", job.id, who=via, outcome="queued")
     return accepted(job)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from bot.auth import audit
+from bot.audit import audit
 from bot.web.admin import ADMIN, ADMIN_COOKIE, require_admin
 from bot.web.assets import ASSETS
 from bot.web.callers import check_guesses, is_behind_proxy, note_guess
