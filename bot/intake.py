@@ -12,10 +12,11 @@ from typing import Protocol
 import structlog
 
 from adapters.ports import Final, Inbound, LiveMessage, Platform, StopOutcome, StopRequest
+from bot.joining import Joining
 from bot.lanes import Lanes, Run
 from bot.outbox import Debt, NotOurs, Outbox
 from bot.state.sqlite import StateError
-from bot.turn import Joining, Turns
+from bot.turn import Turns
 from bot.words import word
 from rag.generate.phrases import failure_text
 from rag.language import detect
