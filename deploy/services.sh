@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts the servers that tests marked `services` need (Neo4j 5.26 and 2026.08, Redis) and installs a browser for
-# them, on a Debian machine: everything pinned, cached in .services/, on 127.0.0.1 only. Addresses go to
+# Starts the servers that tests marked `services` need (Neo4j 5.26 and 2026.08, Redis 7 and 8) and installs a browser
+# for them, on a Debian machine: everything pinned, cached in .services/, on 127.0.0.1 only. Addresses go to
 # .services/env. What cannot be had here is said in one line and left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -135,6 +135,14 @@ await_redis() {
   done
 }
 
+# Tests start their own: it is a program, not a server that runs. GRAPEVINE_REDIS8=0 goes without.
+provide_redis8() {
+  local home=$ROOT/redis-8 reason
+  [ "${GRAPEVINE_REDIS8:-1}" = 1 ] || return 0
+  [ -x "$home/redis-server" ] || say "redis-8: looking for it, or building it (half a minute or two)"
+  reason=$(bash deploy/services/redis8.sh "$home") || { rm -rf "$home"; say "redis-8 left out: $reason"; }
+}
+
 stop_one() { # NAME
   local home=$ROOT/$1 pid end=$((SECONDS + 30))
   is_running "$home" || { rm -f "$home/pid"; return 0; }
@@ -155,6 +163,7 @@ write_env() {
     is_running "$ROOT/neo4j-2026.08" && echo "GRAPEVINE_TEST_NEO4J_2026=bolt://127.0.0.1:$(cat "$ROOT/neo4j-2026.08/port")"
     is_running "$ROOT/neo4j-5.26" || is_running "$ROOT/neo4j-2026.08" && echo "GRAPEVINE_TEST_NEO4J_PASSWORD=$PASSWORD"
     is_running "$ROOT/redis" && echo "GRAPEVINE_TEST_REDIS=redis://127.0.0.1:$(cat "$ROOT/redis/port")/0"
+    [ -x "$ROOT/redis-8/redis-server" ] && echo "GRAPEVINE_TEST_REDIS_8=$ROOT/redis-8/redis-server"
     true
   } >"$ROOT/env.new"
   mv "$ROOT/env.new" "$ROOT/env"
@@ -167,6 +176,7 @@ start() {
   launch_neo4j neo4j-5.26 27687 org.neo4j.server.CommunityEntryPoint 17 && waiting+=(neo4j-5.26)
   launch_neo4j neo4j-2026.08 27788 org.neo4j.server.Neo4jCommunity 21 && waiting+=(neo4j-2026.08)
   if launch_redis; then await_redis || failed=1; fi
+  provide_redis8 # while Neo4j starts
   for name in "${waiting[@]}"; do await_neo4j "$name" || failed=1; done
   write_env
   status
@@ -178,6 +188,7 @@ status() {
   for name in "${ALL[@]}"; do
     if is_running "$ROOT/$name"; then say "$name on 127.0.0.1:$(cat "$ROOT/$name/port")"; else say "$name is not running"; fi
   done
+  [ -x "$ROOT/redis-8/redis-server" ] && say "redis-8 for tests: $("$ROOT/redis-8/redis-server" --version | cut -d" " -f3)"
   if command -v chromium >/dev/null; then say "$(chromium --version 2>/dev/null || echo "chromium is there")"; fi
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.redis_server import RedisServer, client_of, redis_server
+from tests.support.redis_server import VERSIONS, RedisServer, client_of, redis_server
 
 
 @pytest.fixture(scope="session")
@@ -16,10 +16,10 @@ def redis_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("redis")
 
 
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
+@pytest.fixture(params=VERSIONS)
+async def redis(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[RedisServer]:
     """A Redis that the test may stop."""
-    async with redis_server(tmp_path) as server:
+    async with redis_server(tmp_path, request.param) as server:
         yield server
 
 

@@ -26,7 +26,7 @@ def neo4j_server(version: str) -> Neo4jServer:
     """The server of a major version (`5` or `2026`)."""
     name = f"GRAPEVINE_TEST_NEO4J_{version}"
     return Neo4jServer(
-        uri=address(name), username="neo4j", password=_known().get("GRAPEVINE_TEST_NEO4J_PASSWORD", "grapevine-test")
+        uri=address(name), username="neo4j", password=known().get("GRAPEVINE_TEST_NEO4J_PASSWORD", "grapevine-test")
     )
 
 
@@ -37,7 +37,7 @@ def redis_url() -> str:
 
 def address(name: str) -> str:
     """The value of a setting that names a server; skips the test, or fails it, where there is none."""
-    value = _known().get(name)
+    value = known().get(name)
     if value is None:
         missing(f"{name} is not set: run `make services`")
     return value
@@ -51,7 +51,7 @@ def missing(reason: str) -> NoReturn:
 
 
 @lru_cache
-def _known() -> dict[str, str]:
+def known() -> dict[str, str]:
     """The environment over what `make services` wrote."""
     lines = _FILE.read_text(encoding="utf-8").splitlines() if _FILE.is_file() else []
     written = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
