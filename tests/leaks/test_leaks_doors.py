@@ -11,6 +11,8 @@ from aiohttp import ClientSession
 
 from bot.faqs.drafts import new_draft
 from tests.emulators.model import ModelServer
+from tests.support.neo4j import empty_neo4j
+from tests.support.services import Neo4jServer
 from tests.support.tenants import ADMIN, House, Seen, Who, knock, opened_house, visit, written
 
 ACCESS = "*=public api=public,staff web=public,staff"
@@ -43,10 +45,20 @@ async def server() -> AsyncIterator[ModelServer]:
         yield running
 
 
+@pytest.fixture(params=["embedded", pytest.param("neo4j", marks=pytest.mark.services)])
+async def neo4j(request: pytest.FixtureRequest) -> AsyncIterator[Neo4jServer | None]:
+    """Each store in turn."""
+    if request.param == "embedded":
+        yield None
+        return
+    async with empty_neo4j("5") as empty:
+        yield empty.server
+
+
 @pytest.fixture
-async def house(tmp_path: Path, server: ModelServer) -> AsyncIterator[House]:
+async def house(tmp_path: Path, server: ModelServer, neo4j: Neo4jServer | None) -> AsyncIterator[House]:
     """Strangers read `public`; who has a token reads `staff` too. Both hold documents and FAQs."""
-    async with opened_house(tmp_path, access=ACCESS, server=server) as running:
+    async with opened_house(tmp_path, access=ACCESS, server=server, neo4j=neo4j) as running:
         await running.feed([*PUBLIC, *STAFF])
         await running.core.faqs.add(new_draft("What is Marigold's number?", answer="It is 17.", collection="staff"))
         await running.core.faqs.add(new_draft("Are floods covered?", answer="No.", collection="public"))

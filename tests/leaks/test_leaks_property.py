@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.faqs.drafts import new_draft
 from tests.emulators.model import ModelServer
+from tests.support.neo4j import EmptyNeo4j, empty_neo4j
 from tests.support.tenants import ADMIN, House, Seen, Who, opened_house, settled_line, visit, written
 
 COLLECTIONS = ("public", "staff", "partners")
@@ -125,16 +127,35 @@ def test_what_may_not_be_read_has_never_been_there(world: World) -> None:
     asyncio.run(_compare(world))
 
 
-async def _compare(world: World) -> None:
+@pytest.mark.services
+@pytest.mark.slow
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_what_may_not_be_read_has_never_been_in_neo4j(world: World) -> None:
+    """The same over Neo4j, where every collection has indexes of its own in one database"""
+
+    async def compare() -> None:
+        async with empty_neo4j("5") as neo4j:
+            await _compare(world, neo4j)
+
+    asyncio.run(compare())
+
+
+async def _compare(world: World, neo4j: EmptyNeo4j | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with ModelServer() as server:
 
             async def seen_in(
                 name: str, story: Sequence[Step], passages: Sequence[str] | None
             ) -> tuple[_Told, Sequence[str]]:
-                data = Path(folder, name)
+                if neo4j is not None:
+                    await neo4j.empty()
                 async with opened_house(
-                    data, access=world.access, server=server, is_extractive=world.is_extractive
+                    Path(folder, name),
+                    access=world.access,
+                    server=server,
+                    is_extractive=world.is_extractive,
+                    neo4j=None if neo4j is None else neo4j.server,
                 ) as house:
                     for step in story:
                         await _happen(house, step)

@@ -7,8 +7,8 @@ come from a scripted server. `visit` goes through every door and gives what came
 
 from __future__ import annotations
 
-import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,8 +25,9 @@ from rag.ingest.chunk import build_document
 from rag.ingest.parse.markdown import parse_markdown
 from rag.ingest.vectors import attach_pending
 from rag.records import Document
-from rag.stores.embedded import EmbeddedStore
+from rag.stores.writer import passage_id
 from tests.emulators.model import ModelServer
+from tests.support.services import Neo4jServer
 from tests.support.web import parse_event
 
 ADMIN = "admin-token-of-a-test"
@@ -76,17 +77,34 @@ class House:
             yield client
 
     async def passage_ids(self, collections: Iterable[str]) -> list[str]:
-        """The ids of all passages of these collections."""
-        assert isinstance(self.core.store, EmbeddedStore)
-        view = await asyncio.to_thread(self.core.store.view, frozenset(collections))
-        return [info.passage_id for info in view.infos(range(view.rows))]
+        """The ids of all passages of these collections, those of expired documents too."""
+        found: list[str] = []
+        after: int | None = 0
+        while after is not None:
+            page = await self.core.store.dump(frozenset(collections), after=after)
+            for each in page.documents:
+                seen: Counter[str] = Counter()
+                for chunk in each.document.chunks:
+                    found.append(passage_id(each.document, chunk, seen[chunk.text]))
+                    seen[chunk.text] += 1
+            after = page.after
+        return found
 
 
 @asynccontextmanager
 async def opened_house(
-    data: Path, *, access: str, server: ModelServer, is_extractive: bool = False, minilm: bool = False
+    data: Path,
+    *,
+    access: str,
+    server: ModelServer,
+    is_extractive: bool = False,
+    minilm: bool = False,
+    neo4j: Neo4jServer | None = None,
 ) -> AsyncIterator[House]:
-    """The application over `data`; `server` gives embeddings and writes answers, unless told otherwise."""
+    """The application over `data`; `server` gives embeddings and writes answers, unless told otherwise.
+
+    `neo4j`: keep the knowledge there, in whatever it holds.
+    """
     settings = Settings(
         data=data,
         access=access,
@@ -95,6 +113,8 @@ async def opened_house(
         embedding_model="minilm" if minilm else "openai:hashing@64",
         embedding_base_url=None if minilm else server.base_url,
         openai_base_url=None if is_extractive else server.base_url,
+        neo4j_uri=None if neo4j is None else neo4j.uri,
+        neo4j_password=None if neo4j is None else SecretStr(neo4j.password),
     )
     lines: list[TurnLine] = []
     async with open_application(settings, write_turn=lines.append) as app:
