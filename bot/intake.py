@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from adapters.ports import Final, Inbound, LiveMessage, Platform, StopOutcome, StopRequest
+from bot.edits import Past, resolved
 from bot.joining import Joining
 from bot.lanes import Lanes, Run
 from bot.outbox import Debt, NotOurs, Outbox
@@ -84,15 +85,20 @@ class Intake:
         outbox: Outbox,
         may_read: MayRead,
         admins: frozenset[str] = frozenset(),
+        past: Past | None = None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Wire the parts; `admins` are named `platform:person` and may stop anybody's answer."""
+        """Wire the parts; `admins` are named `platform:person` and may stop anybody's answer.
+
+        Without `past` a changed question is answered like a new one.
+        """
         self._turns = turns
         self._lanes = lanes
         self._outbox = outbox
         self._may_read = may_read
         self._admins = admins
+        self._past = past
         self._now = now
         self._sleep = sleep
         self._platforms: dict[Platform, ChatPlatform] = {}
@@ -156,6 +162,16 @@ class Intake:
             self._begin(debt)
             if debt.place > 0:
                 self._lanes.wake(debt.lane)
+                if self._changes_the_running(debt):
+                    await self._lanes.stop(debt.lane)
+
+    def _changes_the_running(self, debt: Debt) -> bool:
+        """Whether this is what the question right before it, which is being answered here, was changed to."""
+        changed = debt.inbound.message_id
+        return (debt.inbound.is_edit and debt.place == 1 and changed is not None) and any(
+            other.lane == debt.lane and other.inbound.message_id == changed and other.event_id != debt.event_id
+            for other in self._debts.values()
+        )
 
     def _begin(self, debt: Debt) -> None:
         former = self._work.get(debt.event_id)
@@ -213,7 +229,12 @@ class Intake:
                     await self._outbox.release(debt)
                 case "now":
                     async with self._lanes.slot():
-                        await self._answer(debt, run, message)
+                        known = debt.message_id
+                        if await self._is_wanted(debt):
+                            if debt.message_id != known:
+                                await message.close()
+                                message = self._message(debt)
+                            await self._answer(debt, run, message)
                         await self._outbox.settle(debt)
                 case "gone":
                     pass  # joined with the one before, or finished elsewhere
@@ -226,12 +247,26 @@ class Intake:
             await message.close()
         return True
 
+    async def _is_wanted(self, debt: Debt) -> bool:
+        """Settle which messages the answer goes into, if it is to be written over an earlier one; False: into none."""
+        inbound = debt.inbound
+        if debt.message_id is None and inbound.is_edit:
+            changed = await resolved(inbound, self._past)
+            if changed is None:
+                return False
+            inbound = changed
+        if debt.message_id is None and inbound.answer_into is not None:
+            debt.inbound = inbound
+            # Recorded, so that the next owner of this turn writes there, too.
+            await self._outbox.posted(debt, inbound.answer_into)
+        return True
+
     async def _answer(self, debt: Debt, run: Run, message: OwedMessage) -> None:
         inbound, trace_id = debt.inbound, debt.trace_id
         if debt.final is not None:
-            await self._turns.deliver(inbound, message, *debt.final, trace_id=trace_id)
+            await self._turns.deliver(inbound, message, *debt.final, trace_id=trace_id, handle=lambda: debt.message_id)
         elif not debt.lane:
-            await self._turns.refuse(inbound, message, "queue_full", trace_id=trace_id)
+            await self._turns.refuse(inbound, message, "queue_full", trace_id=trace_id, handle=lambda: debt.message_id)
         elif debt.tries > MOST_TRIES:
             sorry = Final(text=failure_text("internal", detect(inbound.text)), can_retry=True)
             await self._turns.deliver(inbound, message, sorry, "failed", trace_id=trace_id)
@@ -251,6 +286,8 @@ class Intake:
                     trace_id=trace_id,
                     joining=joining,
                     before_final=partial(self._outbox.decided, debt),
+                    handle=lambda: debt.message_id,
+                    asked_at=debt.accepted_at,
                 )
             finally:
                 joiner.cancel()

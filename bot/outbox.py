@@ -151,7 +151,10 @@ class Outbox:
 
     async def join(self, debt: Debt, follower: OwedTurn, inbound: Inbound) -> Inbound | None:
         """Make one question of this one and its follower; None if that cannot be done any more."""
-        joint = replace(inbound, text=f"{inbound.text}\n{_decode(follower.payload, 0.0).text}")
+        other = _decode(follower.payload, 0.0)
+        if other.is_edit or other.answer_into or other.instead or inbound.instead or other.about != inbound.about:
+            return None
+        joint = replace(inbound, text=f"{inbound.text}\n{other.text}")
         payload = _encode(joint)
         if not await self._store.absorb(debt.event_id, self.owner, follower=follower.event_id, payload=payload):
             return None
