@@ -40,6 +40,7 @@ async def test_taking_documents_in_leaves_a_line(tmp_path: Path) -> None:
     """`grapevine ingest` says how much it changed where; a run that changes nothing says nothing."""
     (tmp_path / "fees.md").write_text("# Fees\n\nA replacement badge costs 15 euros.\n")
     first = await grapevine("ingest", "-q", "fees.md", "--collection", "staff", data=tmp_path)
+    assert first.code == 0, first
     (line,) = [json.loads(line) for line in first.err.splitlines() if '"audit"' in line]
     assert (line["action"], line["target"]) == ("documents.ingest", "staff: 1 added")
     assert (line["who"], line["outcome"]) == ("cli", "done")
