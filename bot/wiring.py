@@ -26,8 +26,10 @@ from bot.reranking import rerank_failed
 from bot.settings import Settings, parse_vector_index
 from bot.smalltalk import SmallTalk
 from bot.state.jobs import JobTable
+from bot.state.kept import Note
 from bot.state.sessions import SessionTable
 from bot.state.sqlite import SqliteState
+from bot.tls import trust
 from bot.turn import Turns
 from bot.uploads import Uploads
 from rag.cache.faq import FaqBook
@@ -53,8 +55,10 @@ if TYPE_CHECKING:
     from adapters.ports import Budget, Inbound, Platform, StopOutcome, StopRequest
     from adapters.slack.platform import SlackPlatform
     from adapters.telegram.platform import TelegramPlatform
+    from adapters.telegram.session import TelegramSession
     from bot.replica import Replica, SharedRedis
     from bot.telemetry.line import TurnLine, TurnLog
+    from bot.web.telegram import TelegramDoor
     from rag.cache.faq import FaqStore
     from rag.ports import Answerer, Embedder, Reranker, Retriever
     from rag.stores.neo4j import Neo4jStore
@@ -159,9 +163,7 @@ async def open_embedder(settings: Settings) -> AsyncIterator[Embedder]:
             from rag.embeddings.openai import OpenAIEmbedder  # noqa: PLC0415 - see the top
 
             key = settings.embedding_api_key or settings.openai_api_key
-            client = _openai(
-                key.get_secret_value() if key else None, settings.embedding_base_url or settings.openai_base_url
-            )
+            client = _openai(settings, key, settings.embedding_base_url or settings.openai_base_url)
             stack.push_async_callback(client.close)
             embedder = await OpenAIEmbedder.open(client, spec.name, dimensions=spec.dimensions)
         elif spec.kind == "fastembed":
@@ -197,7 +199,10 @@ async def open_reranked(settings: Settings, retriever: Retriever) -> AsyncIterat
             from rag.rerank.http import HttpReranker  # noqa: PLC0415 - see the top
 
             assert settings.rerank_url is not None  # the settings see to that
-            client = await stack.enter_async_context(httpx2.AsyncClient(timeout=httpx2.Timeout(10.0, connect=2.0)))
+            timeout = httpx2.Timeout(10.0, connect=2.0)
+            client = await stack.enter_async_context(
+                httpx2.AsyncClient(timeout=timeout, verify=trust(settings.ca_file))
+            )
             key = settings.rerank_key.get_secret_value() if settings.rerank_key else None
             reranker = HttpReranker(client, url=settings.rerank_url, key=key, model=settings.rerank_model)
         stack.push_async_callback(reranker.close)
@@ -212,8 +217,7 @@ async def open_answerer(settings: Settings) -> AsyncIterator[tuple[Answerer, Asy
         return
     from rag.generate.llm import OpenAIAnswerer  # noqa: PLC0415 - see the top
 
-    key = settings.openai_api_key
-    client = _openai(key.get_secret_value() if key else None, settings.openai_base_url)
+    client = _openai(settings, settings.openai_api_key, settings.openai_base_url)
     try:
         yield OpenAIAnswerer(client, settings.llm_model), client
     finally:
@@ -225,11 +229,11 @@ async def open_bot(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[s
     """Asks Telegram for the configured bot's name; for checks only."""
     from adapters.telegram.platform import TelegramPlatform  # noqa: PLC0415 - see the top
 
-    bot = _telegram_bot(settings)
+    session = _telegram_session(settings)
     try:
-        yield TelegramPlatform(bot, accept=_nothing, stop=_nobody).identify
+        yield TelegramPlatform(_telegram_bot(settings, session), accept=_nothing, stop=_nobody).identify
     finally:
-        await bot.session.close()
+        await session.close()
 
 
 @asynccontextmanager
@@ -339,10 +343,19 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             from adapters.telegram.limits import charges  # noqa: PLC0415 - see the top
             from adapters.telegram.platform import TelegramPlatform  # noqa: PLC0415 - see the top
 
-            bot = _telegram_bot(settings)
-            stack.push_async_callback(bot.session.close)
+            session = _telegram_session(settings)
+            stack.push_async_callback(session.close)
+            bot = _telegram_bot(settings, session)
             budget = replica.budget(f"telegram:{bot.id}", charges)
-            telegram = TelegramPlatform(bot, accept=intake.accept, stop=intake.stop, budget=budget)
+            telegram = TelegramPlatform(
+                bot,
+                accept=intake.accept,
+                stop=intake.stop,
+                budget=budget,
+                backlog_s=settings.backlog_s,
+                server_time=session.server_time,
+                webhook_note=Note(state, f"telegram-webhook:{bot.id}"),
+            )
             stack.push_async_callback(telegram.close)
             intake.connect("telegram", telegram)
         slack = None
@@ -388,7 +401,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             replica=replica,
             turns=turns,
             intake=intake,
-            web=build_app(services, admin, core.faqs),
+            web=build_app(services, admin, core.faqs, _telegram_door(settings, telegram)),
             jobs=runner,
             telegram=telegram,
             slack=slack,
@@ -434,16 +447,38 @@ def _redis(url: str) -> Redis:
     )
 
 
-def _telegram_bot(settings: Settings) -> Bot:
-    from aiogram import Bot  # noqa: PLC0415 - see the top
-    from aiogram.client.session.aiohttp import AiohttpSession  # noqa: PLC0415 - see the top
+def _telegram_door(settings: Settings, telegram: TelegramPlatform | None) -> TelegramDoor | None:
+    from bot.web.telegram import TelegramDoor  # noqa: PLC0415 - see the top
+
+    if telegram is None or settings.webhook_path is None:
+        return None
+    return TelegramDoor(path=settings.webhook_path, secret=webhook_secret(settings), receive=telegram.receive)
+
+
+def _telegram_session(settings: Settings) -> TelegramSession:
     from aiogram.client.telegram import TelegramAPIServer  # noqa: PLC0415 - see the top
 
+    from adapters.telegram.session import TelegramSession  # noqa: PLC0415 - see the top
+
+    api = TelegramAPIServer.from_base(settings.telegram_api_url)
+    return TelegramSession(api=api, tls=trust(settings.ca_file))
+
+
+def _telegram_bot(settings: Settings, session: TelegramSession) -> Bot:
+    from aiogram import Bot  # noqa: PLC0415 - see the top
+
     assert settings.telegram_bot_token is not None
-    return Bot(
-        settings.telegram_bot_token.get_secret_value(),
-        session=AiohttpSession(api=TelegramAPIServer.from_base(settings.telegram_api_url)),
-    )
+    return Bot(settings.telegram_bot_token.get_secret_value(), session=session)
+
+
+def webhook_secret(settings: Settings) -> str:
+    """What Telegram proves itself with."""
+    from adapters.telegram.webhook import secret_of  # noqa: PLC0415 - see the top
+
+    if settings.telegram_webhook_secret is not None:
+        return settings.telegram_webhook_secret.get_secret_value()
+    assert settings.telegram_bot_token is not None
+    return secret_of(settings.telegram_bot_token.get_secret_value())
 
 
 @asynccontextmanager
@@ -492,19 +527,20 @@ async def _nobody(_request: StopRequest) -> StopOutcome:
     return "idle"
 
 
-def _openai(key: str | None, base_url: str | None) -> AsyncOpenAI:
+def _openai(settings: Settings, key: SecretStr | None, base_url: str | None) -> AsyncOpenAI:
     import httpx2  # noqa: PLC0415 - see the top
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient  # noqa: PLC0415 - see the top
 
     # max_retries=0: there is one retry layer, in rag/generate/llm.py, and it knows the turn's deadline.
     # A key must not be empty for the client, but many servers of one's own want none.
     return AsyncOpenAI(
-        api_key=key or "unused",
+        api_key=key.get_secret_value() if key else "unused",
         base_url=base_url,
         max_retries=0,
         timeout=httpx2.Timeout(connect=5.0, read=600.0, write=10.0, pool=5.0),
         http_client=DefaultAsyncHttpxClient(
-            limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=60.0)
+            verify=trust(settings.ca_file),
+            limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=60.0),
         ),
     )
 

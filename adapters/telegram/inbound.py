@@ -44,6 +44,7 @@ def to_inbound(message: Message, *, update_id: int, me: User, received_at: float
         event_id=f"telegram:{me.id}:{update_id}",
         received_at=received_at,
         place=str(message.chat.id),
+        sent_at=(message.edit_date and float(message.edit_date)) or message.date.timestamp(),
         language_hint=language.split("-")[0].lower() if language else None,
         is_private=is_private,
         reply_to=None if is_private else str(message.message_id),

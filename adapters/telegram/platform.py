@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -16,15 +17,20 @@ from adapters.live.budget import LocalBudget
 from adapters.live.pacer import backoff_s
 from adapters.live.publisher import Publisher
 from adapters.ports import Budget, Final, Inbound
+from adapters.telegram.backlog import Backlog
 from adapters.telegram.handlers import Accept, Handlers, Stop
 from adapters.telegram.inbound import conversation_of, place_of
 from adapters.telegram.limits import charges
 from adapters.telegram.live import TelegramTransport
 from adapters.telegram.polling import Poller, TokenRefused
 from adapters.telegram.render import TelegramRenderer, TelegramScreen
+from adapters.telegram.updates import is_understood, parse
+from adapters.telegram.webhook import Webhook, WebhookKeeper, WebhookNote, was_ours
 from adapters.telegram.words import LANGUAGES, words
 
 log = logging.getLogger(__name__)
+
+_MOST_HANDLED = 10_000
 
 TelegramLiveMessage = Publisher[TelegramScreen]
 
@@ -37,6 +43,9 @@ class TelegramPlatform:
         accept: Takes a question; has recorded it durably when it returns. May be called again with the same event id.
         stop: Stops the answer being written in a lane.
         budget: What calls may be spent; None: Telegram's limits, counted in this process.
+        backlog_s: The age in seconds from which a waiting question gets an apology instead of an answer; 0: never.
+        server_time: Seconds since the epoch, by Telegram's clock.
+        webhook_note: Remembers the webhook that was set last.
         now: Monotonic seconds.
     """
 
@@ -47,14 +56,23 @@ class TelegramPlatform:
         accept: Accept,
         stop: Stop,
         budget: Budget | None = None,
+        backlog_s: float = 0.0,
+        server_time: Callable[[], float] = time.time,
+        webhook_note: WebhookNote | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bot = bot
         self._now = now
+        self._server_time = server_time
+        self._webhook_note = webhook_note
+        self._backlog = Backlog(accept, limit_s=backlog_s, server_time=server_time)
+        self._handled: OrderedDict[int, None] = OrderedDict()
         self._budget = budget or LocalBudget(charges, now=now)
         self._tasks: set[asyncio.Task[None]] = set()
         self._dispatcher = Dispatcher()
-        self._dispatcher.include_router(Handlers(accept=accept, stop=stop, say=self._say, now=now).router())
+        self._dispatcher.include_router(
+            Handlers(accept=self._backlog.accept, stop=stop, say=self._say, now=now).router()
+        )
 
     async def identify(self) -> str:
         """The bot's user name; raises `TokenRefused`, or `ConnectionError` if Telegram cannot be reached."""
@@ -69,8 +87,32 @@ class TelegramPlatform:
     async def run(self) -> None:
         """Receive updates by long polling until cancelled; raises `TokenRefused`. Waits out everything else."""
         await self._introduce()
-        poller = Poller(self._bot, self.feed, allowed_updates=self._dispatcher.resolve_used_update_types())
+        poller = Poller(
+            self._bot, self.feed, allowed_updates=self.update_kinds, is_ours=self._was_ours, now=self._server_time
+        )
         await poller.run()
+
+    async def keep_webhook(self, url: str, secret: str) -> None:
+        """Have updates delivered to `receive` by way of `url` until cancelled; raises `TokenRefused`."""
+        await self._introduce()
+        webhook = Webhook(url=url, secret=secret, allowed_updates=tuple(self.update_kinds))
+        await WebhookKeeper(self._bot, webhook, note=self._webhook_note).run()
+
+    @property
+    def update_kinds(self) -> list[str]:
+        """The kinds of updates that are used; Telegram need not send others."""
+        return self._dispatcher.resolve_used_update_types()
+
+    async def receive(self, raw: dict[str, Any]) -> None:
+        """Handle one delivery of a webhook, as `feed`; a repeated one, or one of an unknown kind, is left out."""
+        update = parse(raw, self._bot)
+        if update.update_id in self._handled or not is_understood(update):
+            return
+        await self.feed(update)
+        # Questions are claimed, which holds across replicas and starts; this spares people a command done twice.
+        self._handled[update.update_id] = None
+        if len(self._handled) > _MOST_HANDLED:
+            self._handled.popitem(last=False)
 
     async def feed(self, update: Update) -> None:
         """Handle one update; when this returns, a question in it is recorded. Raises if it could not be."""
@@ -101,10 +143,14 @@ class TelegramPlatform:
 
     async def close(self) -> None:
         """Cut off what is still being delivered; the questions stay owed."""
+        self._backlog.tell()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _was_ours(self, url: str) -> bool:
+        return self._webhook_note is not None and was_ours(url, await self._webhook_note.read())
 
     def _message(
         self,

@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from aiogram import Bot
 from aiogram.exceptions import (
@@ -26,10 +25,9 @@ from aiogram.exceptions import (
     TelegramUnauthorizedError,
 )
 from aiogram.types import Update, WebhookInfo
-from aiogram.types.update import UpdateTypeLookupError
-from pydantic import ValidationError
 
 from adapters.live.pacer import backoff_s
+from adapters.telegram.updates import is_understood, parse
 
 log = logging.getLogger(__name__)
 
@@ -107,19 +105,10 @@ class Poller:
             # One update of a kind that this client does not understand must not hide the others.
             if not isinstance(error.data, dict) or not isinstance(error.data.get("result"), list):
                 raise
-            return [self._parse(raw) for raw in error.data["result"]]
-
-    def _parse(self, raw: dict[str, Any]) -> Update:
-        try:
-            return Update.model_validate(raw, context={"bot": self._bot})
-        except ValidationError:
-            return Update(update_id=raw["update_id"])
+            return [parse(raw, self._bot) for raw in error.data["result"]]
 
     async def _take(self, update: Update) -> None:
-        try:
-            update.event_type  # noqa: B018 - asking is the only way to learn that there is none
-        except UpdateTypeLookupError:
-            log.warning("an update that this version does not understand was left out")
+        if not is_understood(update):
             return
         for attempt in range(1, _ATTEMPTS + 1):
             try:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import new as hmac
+from typing import Protocol
 
 from aiogram import Bot
 from aiogram.exceptions import (
@@ -33,6 +34,14 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 60.0
 MAX_CONNECTIONS = 100
 """How many deliveries Telegram makes at once, the most it offers: one takes us a few milliseconds."""
+
+
+class WebhookNote(Protocol):
+    """Remembers one fingerprint from one start to the next."""
+
+    async def read(self) -> str | None: ...
+
+    async def write(self, value: str) -> None: ...
 
 
 class WebhookRefused(Exception):
@@ -130,8 +139,7 @@ class WebhookKeeper:
     Args:
         bot: The client.
         webhook: What is wanted.
-        last_set: The fingerprint that was noted last, if any.
-        note_set: Notes a fingerprint.
+        note: Remembers the webhook that was set last; None: nobody does.
         sleep: Waits.
     """
 
@@ -140,14 +148,12 @@ class WebhookKeeper:
         bot: Bot,
         webhook: Webhook,
         *,
-        last_set: Callable[[], Awaitable[str | None]],
-        note_set: Callable[[str], Awaitable[None]],
+        note: WebhookNote | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._bot = bot
         self._webhook = webhook
-        self._last_set = last_set
-        self._note_set = note_set
+        self._note = note
         self._sleep = sleep
         self._told: set[str] = set()
 
@@ -164,9 +170,11 @@ class WebhookKeeper:
         while True:
             try:
                 info = await webhook_info(self._bot)
-                if not self._webhook.is_set(info, last_set=await self._last_set()):
+                last_set = None if self._note is None else await self._note.read()
+                if not self._webhook.is_set(info, last_set=last_set):
                     await set_webhook(self._bot, self._webhook)
-                    await self._note_set(self._webhook.fingerprint)
+                    if self._note is not None:
+                        await self._note.write(self._webhook.fingerprint)
                     log.info("Telegram: the webhook is set")
             except (ConnectionError, WebhookRefused) as error:
                 failures += 1

@@ -145,10 +145,14 @@ def _note_failure(task: asyncio.Task[None]) -> None:
 
 async def _telegram(app: Application) -> None:
     from adapters.telegram.polling import TokenRefused  # noqa: PLC0415 - aiogram, only when needed
+    from bot.wiring import webhook_secret  # noqa: PLC0415 - likewise
 
     assert app.telegram is not None
+    work, address = app.telegram.run, app.core.settings.webhook_address
+    if address is not None:
+        work = partial(app.telegram.keep_webhook, address, webhook_secret(app.core.settings))
     try:
-        await leading(app.replica.chat.outbox, "telegram", app.telegram.run)
+        await leading(app.replica.chat.outbox, "telegram", work)
     except TokenRefused as error:
         log.error("telegram_stopped", reason=str(error))  # noqa: TRY400 - the reason is all there is to say
         click.echo(f"grapevine: {error}", err=True)

@@ -12,12 +12,18 @@ from bot.web.callers import METERS, new_meters
 from bot.web.errors import errors
 from bot.web.security import add_security_headers
 from bot.web.services import SERVICES, WebServices
+from bot.web.telegram import TelegramDoor
 
 
-def build_app(services: WebServices, admin: AdminServices | None = None, desk: Faqs | None = None) -> web.Application:
+def build_app(
+    services: WebServices,
+    admin: AdminServices | None = None,
+    desk: Faqs | None = None,
+    telegram: TelegramDoor | None = None,
+) -> web.Application:
     """The application over `services`. Reads the page's files, so call it at start-up.
 
-    Without `admin` there are no admin routes, without `desk` no FAQs.
+    Without `admin` there are no admin routes, without `desk` no FAQs, without `telegram` no webhook.
     """
     app = web.Application(middlewares=[errors], client_max_size=services.limits.body_bytes)
     app[SERVICES] = services
@@ -67,4 +73,6 @@ def build_app(services: WebServices, admin: AdminServices | None = None, desk: F
                     web.delete("/api/v1/faqs/{id}", faqs.remove),
                 ]
             )
+    if telegram is not None:
+        app.router.add_post(telegram.path, telegram.handle)
     return app

@@ -349,12 +349,13 @@ async def test_a_second_poller_is_said_and_waited_out(
 
 
 async def test_a_forgotten_webhook_is_removed(emu: TelegramEmulator, bot: Bot, process: Process) -> None:
-    """Polling starts although a webhook was set, and says so."""
-    await bot.set_webhook("https://example.com/hook")
+    """Polling starts although a webhook was set at which nobody answers any more."""
+    await bot.set_webhook("http://127.0.0.1:9/nobody")
+    emu.say("hello")
+    await emu.wait_for(lambda e: e.updates.last_error)
     platform = TelegramPlatform(bot, accept=process.accept, stop=process.stop)
     running = asyncio.create_task(platform.run())
     await emu.wait_for(lambda e: not e.updates.webhook_url)
-    emu.say("hello")
     assert (await process.accepted.get()).text == "hello"
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

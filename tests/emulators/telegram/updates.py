@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ class Updates:
         self.webhook_url = ""
         self.webhook_secret = ""
         self.last_error = ""
+        self.last_error_date = 0
         self._ids = itertools.count(700_000_001)
         self._news = asyncio.Event()
         self._poller: asyncio.Future[None] | None = None
@@ -109,7 +111,11 @@ class Updates:
             "url": self.webhook_url,
             "has_custom_certificate": False,
             "pending_update_count": len(self.pending),
-            **({"last_error_message": self.last_error, "last_error_date": 1} if self.last_error else {}),
+            **(
+                {"last_error_message": self.last_error, "last_error_date": self.last_error_date}
+                if self.last_error
+                else {}
+            ),
             **({"allowed_updates": self.allowed} if self.allowed else {}),
         }
 
@@ -129,15 +135,20 @@ class Updates:
                     async with session.post(self.webhook_url, json=_public(mine[0]), headers=headers) as response:
                         status = response.status
                 except aiohttp.ClientError:
-                    self.last_error, status = "Connection refused", 0
+                    self._failed("Connection refused")
+                    status = 0
                 if 200 <= status < 300:
                     self.pending.remove(mine[0])
                     self.confirmed.append(mine[0]["update_id"])
                     self._changed()
                     continue
                 if status:
-                    self.last_error = f"Wrong response from the webhook: {status}"
+                    self._failed(f"Wrong response from the webhook: {status}")
                 await asyncio.sleep(self._webhook_retry_s)
+
+    def _failed(self, what: str) -> None:
+        self.last_error, self.last_error_date = what, int(time.time())
+        self._changed()
 
     async def close(self) -> None:
         """Let a waiting poll go and stop deliveries."""
