@@ -101,5 +101,6 @@ def _note(run: JobRun, outcome: FileOutcome) -> None:
         run.error(f"{outcome.file}: {outcome.reason or 'was not read'}")
     else:
         run.advance(done=1)
+        run.find({"documents": outcome.documents, "chunks": outcome.chunks, "entities": outcome.names})
         for note in outcome.notes:
             run.error(f"{outcome.file}: {note}")

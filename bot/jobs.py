@@ -43,6 +43,7 @@ class JobRun:
         self.failed = job.failed if is_later_stage else 0
         self.items = job.total
         self.errors: list[str] = list(job.errors) if is_later_stage else []
+        self.found: dict[str, int] = dict(job.found) if is_later_stage else {}
         self.changed = asyncio.Event()
 
     def total(self, items: int) -> None:
@@ -60,7 +61,14 @@ class JobRun:
         """Count anew, over this many items."""
         self.done = self.failed = 0
         self.errors.clear()
+        self.found.clear()
         self.total(items)
+
+    def find(self, counts: Mapping[str, int]) -> None:
+        """So much more came of it, by kind of thing."""
+        for kind, count in counts.items():
+            self.found[kind] = self.found.get(kind, 0) + count
+        self.changed.set()
 
     def error(self, line: str) -> None:
         """Say what went wrong with one item, for the person who started the job."""
@@ -222,6 +230,7 @@ class JobRunner:
             total=run.items,
             failed=run.failed,
             errors=run.errors,
+            found=run.found,
             now=self._clock(),
         )
 
@@ -292,6 +301,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "total": job.total,
         "failed": job.failed,
         "errors": list(job.errors),
+        **({"found": dict(job.found)} if job.found else {}),
         "created": _moment(job.created),
         "updated": _moment(job.updated),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 import orjson
@@ -33,7 +33,8 @@ _SCHEMA = (
         updated REAL NOT NULL,
         not_before REAL NOT NULL DEFAULT 0,
         attempts INTEGER NOT NULL DEFAULT 0,
-        owner TEXT
+        owner TEXT,
+        found BLOB NOT NULL DEFAULT X'7B7D'
     ) STRICT
     """,
     "CREATE INDEX IF NOT EXISTS jobs_open ON jobs (lane, seq) WHERE state IN ('queued', 'running')",
@@ -73,6 +74,8 @@ class Job:
     """How often it was started."""
     owner: str | None
     """The process that runs it."""
+    found: Mapping[str, int] = field(default_factory=dict)
+    """What came of it so far, by kind of thing: `documents`, `chunks`, `entities`."""
 
 
 class JobTable:
@@ -88,6 +91,8 @@ class JobTable:
         def work(db: sqlite3.Connection) -> None:
             for statement in _SCHEMA:
                 db.execute(statement)
+            if "found" not in {row[1] for row in db.execute("PRAGMA table_info(jobs)")}:  # a file of an earlier version
+                db.execute("ALTER TABLE jobs ADD COLUMN found BLOB NOT NULL DEFAULT X'7B7D'")
 
         await state.run(work)
         return cls(state)
@@ -127,13 +132,14 @@ class JobTable:
         failed: int,
         errors: Sequence[str],
         now: float,
+        found: Mapping[str, int] | None = None,
     ) -> bool:
         """Write down how far it is, which also says that it is alive; False if it is not this owner's any more."""
-        row = (done, total, failed, orjson.dumps(errors[:MAX_ERRORS]), now, job_id, owner)
+        row = (done, total, failed, orjson.dumps(errors[:MAX_ERRORS]), orjson.dumps(found or {}), now, job_id, owner)
         return await self._state.run(
             lambda db: (
                 db.execute(
-                    "UPDATE jobs SET done = ?, total = ?, failed = ?, errors = ?, updated = ? "
+                    "UPDATE jobs SET done = ?, total = ?, failed = ?, errors = ?, found = ?, updated = ? "
                     "WHERE id = ? AND owner = ? AND state = 'running'",
                     row,
                 ).rowcount
@@ -228,4 +234,5 @@ def _job(row: Mapping[str, Any]) -> Job:
         **{name: row[name] for name in as_kept},
         payload=orjson.loads(row["payload"]),
         errors=tuple(orjson.loads(row["errors"])),
+        found=orjson.loads(row["found"]),
     )

@@ -26,6 +26,9 @@ class FileOutcome:
     """Whether parts of it could not be read while the rest was stored."""
     documents: int = 0
     chunks: int = 0
+    names: int = 0
+    """Different names, codes and links that its new chunks mention: the entities of the graph.
+    At most 50,000 are counted."""
 
     def lines(self) -> list[str]:
         """What a terminal shows of it."""

@@ -16,6 +16,9 @@ from rag.ingest.sandbox import ParserPool, Unchanged
 from rag.ports import Ingested, KnowledgeStore
 from rag.records import Document
 
+MOST_NAMES = 50_000
+"""Names are counted up to here: the figure is for people, and a file can be a dictionary."""
+
 
 @dataclass(slots=True)
 class _Tally:
@@ -26,6 +29,7 @@ class _Tally:
     written: int = 0
     same: int = 0
     chunks: int = 0
+    names: set[str] = field(default_factory=set)
     has_trouble: bool = False
     held: Document | None = None
     """The file's own document, kept back until its further parts are written: it carries the mark of completeness."""
@@ -116,6 +120,10 @@ class Reading:
     async def _take(self, document: Document, tally: _Tally, *, is_own: bool) -> None:
         tally.written += 1
         tally.chunks += len(document.chunks)
+        if len(tally.names) < MOST_NAMES:
+            tally.names.update(
+                name for chunk in document.chunks for sentence in chunk.sentences for name in sentence.names
+            )
         if not is_own and tally.held is None:
             tally.held = document
         else:
@@ -153,6 +161,7 @@ class Reading:
                 is_partial=tally.has_trouble,
                 documents=tally.written + tally.same,
                 chunks=tally.chunks,
+                names=min(len(tally.names), MOST_NAMES),
             ),
             file.size,
         )
