@@ -70,6 +70,7 @@ def frames_of(wanted: Job) -> list[Frame]:
         ("a.html", b"<html><script>x</script></html>", "holds no readable text once scripts"),
         ("a.jsonl", b'[{"id": "a"}]', "is one JSON array; write one object a line"),
         ("a.csv", b'"' + b"x" * 1_100_000, "is not a table at line 1"),
+        ("a.csv", b'name,price\nlamp,5\n"desk,9\nchair,4\nshelf,7\n', "a quote that opens in line 3 is never closed"),
         ("a.csv", b"," * 2_000 + b"x", "line 1 has 2,001 columns; at most 1,000 can be read"),
         ("a.pdf", pdf([], []), "holds no text on its 2 page(s), only pictures; run text recognition (OCR) on it first"),
         ("a.pdf", pdf(["x"], password="secret"), "is an encrypted PDF; remove its password"),

@@ -83,9 +83,16 @@ def _rows(text: str) -> Iterator[list[str]]:
     """The rows that hold anything, their cells trimmed and on one line."""
     delimiter = _delimiter(text)
     csv.field_size_limit(1_000_000)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=False)
+    lines = text.splitlines(keepends=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=False)
+    begin = 0
     try:
         for row in reader:
+            end = reader.line_num
+            if end == len(lines) and end - begin > 1 and sum(line.count('"') for line in lines[begin:end]) % 2:
+                # The rest of the file would be one cell of one row.
+                raise IngestError(f"a quote that opens in line {begin + 1:,} is never closed; close or remove it")
+            begin = end
             cells = [" ".join(cell.split()) for cell in row]
             while cells and not cells[-1]:
                 cells.pop()
