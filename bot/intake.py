@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import structlog
 
 from adapters.ports import Final, Inbound, LiveMessage, Platform, StopOutcome, StopRequest
+from bot.allowance import Allowance
 from bot.edits import Past, resolved
+from bot.instead import OUTCOME, sentence
 from bot.joining import Joining
 from bot.lanes import Lanes, Run
 from bot.outbox import Debt, NotOurs, Outbox
@@ -86,12 +89,13 @@ class Intake:
         may_read: MayRead,
         admins: frozenset[str] = frozenset(),
         past: Past | None = None,
+        allowance: Allowance | None = None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Wire the parts; `admins` are named `platform:person` and may stop anybody's answer.
 
-        Without `past` a changed question is answered like a new one.
+        Without `past` a changed question is answered like a new one; without `allowance` everybody may ask any number.
         """
         self._turns = turns
         self._lanes = lanes
@@ -99,6 +103,7 @@ class Intake:
         self._may_read = may_read
         self._admins = admins
         self._past = past
+        self._allowance = allowance
         self._now = now
         self._sleep = sleep
         self._platforms: dict[Platform, ChatPlatform] = {}
@@ -157,7 +162,15 @@ class Intake:
     # Inside.
 
     async def _accept(self, inbound: Inbound) -> None:
-        debt = await self._outbox.owe(inbound, lane_of(inbound.platform, inbound.conversation, inbound.sender))
+        if self._allowance is not None and inbound.instead is None:
+            verdict = await self._allowance.verdict(inbound)
+            if verdict is not None and not verdict.is_news:
+                self._turns.ignore(inbound, "limited")
+                return
+            inbound = inbound if verdict is None else replace(inbound, instead=verdict.why)
+        lane = lane_of(inbound.platform, inbound.conversation, inbound.sender)
+        # A fixed sentence waits for no answer, and no question is joined with one that gets none.
+        debt = await self._outbox.owe(inbound, lane if inbound.instead is None else f"{lane}:{inbound.instead}")
         if debt is not None:
             self._begin(debt)
             if debt.place > 0:
@@ -265,6 +278,9 @@ class Intake:
         inbound, trace_id = debt.inbound, debt.trace_id
         if debt.final is not None:
             await self._turns.deliver(inbound, message, *debt.final, trace_id=trace_id, handle=lambda: debt.message_id)
+        elif inbound.instead is not None:
+            final, outcome = sentence(inbound, inbound.instead), OUTCOME[inbound.instead]
+            await self._turns.deliver(inbound, message, final, outcome, trace_id=trace_id)
         elif not debt.lane:
             await self._turns.refuse(inbound, message, "queue_full", trace_id=trace_id, handle=lambda: debt.message_id)
         elif debt.tries > MOST_TRIES:
@@ -278,7 +294,7 @@ class Intake:
             joining.is_over = debt.message_id is not None
             joiner = asyncio.create_task(self._let_join(debt, run, joining))
             try:
-                await self._turns.run(
+                result = await self._turns.run(
                     inbound,
                     message,
                     collections=collections,
@@ -289,6 +305,8 @@ class Intake:
                     handle=lambda: debt.message_id,
                     asked_at=debt.accepted_at,
                 )
+                if self._allowance is not None:
+                    await self._allowance.spend(inbound, result.tokens)
             finally:
                 joiner.cancel()
                 await asyncio.gather(joiner, return_exceptions=True)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from adapters.live.budget import Limits, LocalBudget
 from adapters.ports import Budget
+from bot.allowance import Ledger
 from bot.lanes import Lanes
 from bot.outbox import LAPSE_S, Outbox
 from bot.state.owners import new_owner
@@ -21,6 +22,7 @@ from bot.state.redis_news import RedisNews
 from bot.state.redis_rates import RedisRates
 from bot.state.redis_turns import RedisTurns
 from bot.state.shared import SharedTurns
+from bot.state.spending import RedisSpending, SharedSpending, SqliteSpending
 from bot.state.sqlite import SqliteState
 from bot.state.turns import SqliteTurns
 from bot.web.rates import SharedRates
@@ -108,6 +110,13 @@ class Replica:
         link = self._redis.link
         rates = RedisRates(link.client, prefix=f"{link.prefix}:rates:{name}", per_s=per_s, burst=burst)
         return _Linked(rates, link)
+
+    def ledger(self, own: SqliteSpending) -> Ledger:
+        """Where tokens are counted, over all replicas where there is Redis."""
+        if self._redis is None:
+            return own
+        link = self._redis.link
+        return SharedSpending(RedisSpending(link.client, prefix=f"{link.prefix}:spent"), own, link)
 
     def _seat(self, own: Journal, name: str, *, is_alone: bool) -> Seat:
         if self._redis is None:

@@ -48,6 +48,8 @@ class TurnResult:
     error: str | None
     """A short code (`model_unavailable`, ...) where something went wrong."""
     language: str
+    tokens: int = 0
+    """What the model read and wrote for it."""
 
 
 BeforeFinal = Callable[[Final, Outcome], Awaitable[None]]
@@ -212,6 +214,12 @@ class Turns:
         final = progress.final("busy", is_kept=False)
         return await self.deliver(inbound, live, final, "busy", trace_id=trace_id, handle=handle)
 
+    def ignore(self, inbound: Inbound, outcome: Outcome) -> None:
+        """Only log a question to which nothing is said."""
+        progress = Progress(language=detect(inbound.text) or "en")
+        unseen = Delivery(first_visible_at=None, lag_ms=None, parts=0)
+        self._ended(inbound, progress, unseen, trace_id=new_trace_id(), outcome=outcome, collections=frozenset())
+
     async def _finish(self, live: LiveMessage, final: Final, trace_id: str, handle: Handle) -> Delivery:
         delivery = await live.finish(final)
         if delivery.orphans:
@@ -337,6 +345,7 @@ class Turns:
             timings=stage_timings(line),
             error=line.error,
             language=progress.language,
+            tokens=(line.input_tokens or 0) + (line.output_tokens or 0),
         )
 
 

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.allowance import Allowance, Ceilings
 from bot.auth import Sessions, admin_token
 from bot.faqs.desk import Faqs
 from bot.faqs.job import WARM, warm_kind
@@ -28,6 +29,7 @@ from bot.smalltalk import SmallTalk
 from bot.state.jobs import JobTable
 from bot.state.kept import Note
 from bot.state.sessions import SessionTable
+from bot.state.spending import SqliteSpending
 from bot.state.sqlite import SqliteState
 from bot.tls import trust
 from bot.turn import Turns
@@ -337,6 +339,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             outbox=replica.chat.outbox,
             may_read=core.may_read,
             admins=settings.admins,
+            allowance=await _allowance(settings, state, replica),
         )
         telegram = None
         if settings.telegram_bot_token:
@@ -407,6 +410,19 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             slack=slack,
             admin_token_file=token_file,
         )
+
+
+async def _allowance(settings: Settings, state: SqliteState, replica: Replica) -> Allowance | None:
+    ceilings = Ceilings(
+        asks_per_minute=settings.asks_per_minute,
+        daily_tokens_per_person=settings.daily_tokens_per_person,
+        daily_tokens=settings.daily_tokens,
+    )
+    if ceilings == Ceilings():
+        return None
+    ledger = replica.ledger(await SqliteSpending.open(state))
+    key = await state.kept_secret("hash-key")
+    return Allowance(ceilings, ledger, key=key, admins=settings.admins, rates=replica.rates)
 
 
 @asynccontextmanager

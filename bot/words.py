@@ -17,6 +17,10 @@ WordKey = Literal[
     "thanks",
     "person",
     "person_no_contact",
+    "late",
+    "too_fast",
+    "spent",
+    "all_spent",
 ]
 
 _WORDS: Mapping[Language, Mapping[WordKey, str]] = {
@@ -31,6 +35,13 @@ _WORDS: Mapping[Language, Mapping[WordKey, str]] = {
         "person": "I am an automatic assistant. You can reach a person here: {contact}",
         "person_no_contact": "I am an automatic assistant and cannot put you through. "
         "Please use the contact details of the organisation you are writing to.",
+        "late": "I am sorry: I was away for a while and have missed what you wrote. I am back now. "
+        "If you still want to know, please ask me again.",
+        "too_fast": "You are asking faster than I can answer. Please wait a minute, then ask again.",
+        "spent": "You have asked a lot today, and I have used up what I may do for one person in a day. "
+        "Please come back tomorrow.",
+        "all_spent": "So many questions came in today that I have used up what I may do in a day. "
+        "Please come back tomorrow.",
     },
     "vi": {
         "retrieving": "Đang tìm trong tài liệu…",
@@ -43,6 +54,13 @@ _WORDS: Mapping[Language, Mapping[WordKey, str]] = {
         "person": "Tôi là trợ lý tự động. Bạn có thể gặp nhân viên tại đây: {contact}",
         "person_no_contact": "Tôi là trợ lý tự động và không chuyển máy được. "
         "Bạn vui lòng dùng thông tin liên hệ của đơn vị mà bạn đang nhắn tin.",
+        "late": "Xin lỗi bạn: tôi đã vắng mặt một lúc và bỏ lỡ tin nhắn của bạn. Giờ tôi đã trở lại. "
+        "Nếu bạn vẫn cần câu trả lời, bạn hỏi lại giúp tôi nhé.",
+        "too_fast": "Bạn hỏi nhanh quá, tôi chưa kịp trả lời. Bạn chờ khoảng một phút rồi hỏi lại nhé.",
+        "spent": "Hôm nay bạn đã hỏi khá nhiều và tôi đã dùng hết phần dành cho mỗi người trong một ngày. "
+        "Bạn quay lại vào ngày mai nhé.",
+        "all_spent": "Hôm nay có quá nhiều câu hỏi và tôi đã dùng hết phần dành cho một ngày. "
+        "Bạn quay lại vào ngày mai nhé.",
     },
 }
 
