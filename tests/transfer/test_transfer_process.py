@@ -9,14 +9,19 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from rag.ingest.vectors import attach_pending
 from rag.ports import Vectors
+from rag.retrieval.search import Search
 from rag.stores.embedded import EmbeddedStore
 from tests.retrieval.conftest import WordCounts, document
+from tests.support.neo4j import empty_neo4j
 from tests.support.process import COMMAND, environment, grapevine
-from tests.transfer.conftest import exported
+from tests.transfer.conftest import exported, without_vectors
 
 MODEL = "openai:word-counts"
+PUBLIC = frozenset({"public"})
 
 
 class Endpoint(WordCounts):
@@ -112,3 +117,40 @@ async def test_a_killed_import_is_finished_by_the_next(tmp_path: Path) -> None:
     finally:
         await source.close()
         await target.close()
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("version", ["5", "2026"])
+async def test_to_neo4j_and_back_nothing_is_embedded_again(tmp_path: Path, version: str) -> None:
+    """Two commands there and two back, with no endpoint to embed at: documents, names, FAQs and answers are equal"""
+    first, last = tmp_path / "first", tmp_path / "last"
+    await library(first / "knowledge.db", 20)
+    asked = await grapevine("faq", "add", "Opening hours?", "--answer", "Nine to five.", data=first)
+    assert asked.code == 0, asked.err
+    async with empty_neo4j(version) as neo4j:
+        graph = {"NEO4J_URI": neo4j.server.uri, "NEO4J_PASSWORD": neo4j.server.password, "EMBEDDING_MODEL": MODEL}
+        for arguments, data, settings in (
+            (("export", "out.jsonl"), first, {}),
+            (("import", "out.jsonl"), tmp_path / "graph", graph),
+            (("export", "back.jsonl"), tmp_path / "graph", graph),
+            (("import", "back.jsonl"), last, {"EMBEDDING_MODEL": MODEL}),
+        ):
+            done = await grapevine(*arguments, data=data, stdin=b"", **settings)
+            assert done.code == 0, done.err
+    stores = [EmbeddedStore(data / "knowledge.db") for data in (first, last)]
+    try:
+        before, after = [await exported(store) for store in stores]
+        assert without_vectors(after) == without_vectors(before)
+        found = [
+            [
+                (passage.document, pytest.approx(passage.score, abs=1e-3))
+                for passage in (await Search(store, Endpoint()).retrieve(text, collections=PUBLIC)).passages
+            ]
+            for store in stores
+            for text in ("Which number is kept in hall 7?", "hall 13")
+        ]
+        assert found[0]
+        assert found[:2] == found[2:]
+    finally:
+        for store in stores:
+            await store.close()

@@ -22,12 +22,13 @@ from rag.ingest.vectors import attach_pending
 from rag.records import Document
 from rag.retrieval.search import Search
 from rag.stores.embedded import EmbeddedStore
+from rag.stores.neo4j import Neo4jStore
 from rag.transfer.lines import document_line, dumped_of, read_line
 from rag.transfer.ports import Dumped, Embedding, StoredVectors
 from rag.transfer.restore import check
 from rag.types import Citation, Passage
 from tests.retrieval.conftest import DIMENSIONS, WordCounts, document
-from tests.transfer.conftest import exported, imported, noon
+from tests.transfer.conftest import Store, exported, imported, noon, without_vectors
 
 EVERYTHING = frozenset({"public", "staff"})
 WORDS = ("Maximum Overdrive", "Stephen King", "phí hủy", "biểu phí", "fee", "BT-03", "lantern", "hall 4", "phi huy")
@@ -62,14 +63,14 @@ def faq(identity: str, question: str = "Which number?", *, stale: bool = False, 
     )
 
 
-async def fill(store: EmbeddedStore, *written: Document, embed: bool = True) -> None:
+async def fill(store: Store, *written: Document, embed: bool = True) -> None:
     await store.put(written)
     if embed:
         await attach_pending(store, WordCounts())
     await store.refresh()
 
 
-async def answers(store: EmbeddedStore, *questions: str) -> list[tuple[Passage, ...]]:
+async def answers(store: Store, *questions: str) -> list[tuple[Passage, ...]]:
     search = Search(store, WordCounts())
     found = []
     for collections in (frozenset({"public"}), EVERYTHING):
@@ -103,7 +104,7 @@ async def test_retrieval_over_an_import_is_bit_equal_to_the_original(
             assert (await exported(stores[1])).splitlines()[1:] == content.splitlines()[1:]
 
 
-async def test_everything_of_a_document_and_a_faq_comes_along(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_everything_of_a_document_and_a_faq_comes_along(store: EmbeddedStore, other: Store) -> None:
     """Metadata, validity, sentences, names, citations, staleness: what is exported again is the same file"""
     whole = document("guides/fees.md", "# Biểu phí\n\nPhí hủy là 10 đ. See [Ed Wood](wood.md).\n\nMore.", title="Fees")
     await fill(store, replace(whole, url="https://example.org/fees", valid_from=date(2026, 1, 1), file="guides/x.md"))
@@ -117,23 +118,25 @@ async def test_everything_of_a_document_and_a_faq_comes_along(store: EmbeddedSto
     assert before is not None
     assert after is not None
     assert replace(after, updated_at=before.updated_at) == before
-    assert await exported(other) == content
+    again = await exported(other)
+    assert without_vectors(again) == without_vectors(content)
+    assert again == content or isinstance(other, Neo4jStore)
 
 
-async def test_derived_terms_are_those_of_ingest(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_derived_terms_are_those_of_ingest(store: EmbeddedStore, target: EmbeddedStore) -> None:
     """Full text finds the same with the same scores, though terms are not in the file"""
     written = document("a", "# Phí hủy\n\nBT-03 được hủy trong 30 ngày.\n\nNo marks here at all.", title="Hủy hợp đồng")
     await fill(store, written, embed=False)
-    await imported(other, await exported(store))
+    await imported(target, await exported(store))
     for column in ("marked", "folded"):
         terms = [term for chunk in written.chunks for term, _ in getattr(chunk, column)]
-        views = [await asyncio.to_thread(each.view, frozenset({"public"})) for each in (store, other)]
+        views = [await asyncio.to_thread(each.view, frozenset({"public"})) for each in (store, target)]
         before, after = (view.text_scores(terms, column, k1=1.2, b=0.75) for view in views)
         assert before.scores.any()
         assert np.array_equal(before.scores, after.scores)
 
 
-async def test_only_the_named_collections_are_exported(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_only_the_named_collections_are_exported(store: EmbeddedStore, other: Store) -> None:
     """With --collection, neither documents nor FAQs of others are in the file; an unknown one is an error"""
     await fill(store, document("a", "Open."), document("b", "Salaries.", collection="staff"))
     await store.put_faq(faq("open"))
@@ -147,7 +150,7 @@ async def test_only_the_named_collections_are_exported(store: EmbeddedStore, oth
         await exported(store, "nix")
 
 
-async def test_importing_twice_changes_nothing(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_importing_twice_changes_nothing(store: EmbeddedStore, other: Store) -> None:
     """The second time everything is there already: no document is written, no FAQ goes stale, caches stay valid"""
     await fill(store, document("fees", "Ten euros."), document("b", "Twenty."))
     await store.put_faq(faq("one"))
@@ -159,7 +162,7 @@ async def test_importing_twice_changes_nothing(store: EmbeddedStore, other: Embe
     assert (await other.epoch(EVERYTHING), await other.faq_version()) == (epoch, version)
 
 
-async def test_an_import_completes_what_is_partly_there(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_an_import_completes_what_is_partly_there(store: EmbeddedStore, other: Store) -> None:
     """Documents without vectors get them, changed ones are replaced, others of the target stay"""
     await fill(store, document("a", "First."), document("b", "Second."))
     await fill(other, document("a", "First."), document("b", "Former."), document("c", "Mine."), embed=False)
@@ -170,7 +173,7 @@ async def test_an_import_completes_what_is_partly_there(store: EmbeddedStore, ot
 
 
 async def test_an_imported_answer_takes_the_place_of_another_to_the_same_question(
-    store: EmbeddedStore, other: EmbeddedStore
+    store: EmbeddedStore, other: Store
 ) -> None:
     await store.put_faq(faq("new"))
     await other.put_faq(faq("old", "which NUMBER"))
@@ -178,7 +181,7 @@ async def test_an_imported_answer_takes_the_place_of_another_to_the_same_questio
     assert [each.id for each in await other.faqs()] == ["new"]
 
 
-async def test_vectors_of_another_model_are_refused(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_vectors_of_another_model_are_refused(store: EmbeddedStore, other: Store) -> None:
     """Nothing is written, the message names both models and the cure; without the vectors the texts come in"""
     await fill(store, document("a", "First."))
     await other.put([document("b", "Second.")])
@@ -193,7 +196,7 @@ async def test_vectors_of_another_model_are_refused(store: EmbeddedStore, other:
     assert (counts.documents, counts.pending) == (2, 1)
 
 
-async def test_vectors_of_a_store_that_keeps_floats_are_taken(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_vectors_of_a_store_that_keeps_floats_are_taken(store: EmbeddedStore, other: Store) -> None:
     """float32 rows, of whatever length, find the same in the same order as fixed point"""
     await fill(store, *(document(f"d{at}", f"{word} is kept here.") for at, word in enumerate(WORDS)))
     embedding = Embedding("word-counts", DIMENSIONS)
@@ -214,16 +217,16 @@ async def test_vectors_of_a_store_that_keeps_floats_are_taken(store: EmbeddedSto
         assert [each.score for each in before] == pytest.approx([each.score for each in after], abs=1e-3)
 
 
-async def test_a_file_cut_anywhere_changes_nothing(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_a_file_cut_anywhere_changes_nothing(store: EmbeddedStore, target: EmbeddedStore) -> None:
     """The error names the line, and the target is as empty as before"""
     await fill(store, document("a", "First."), document("b", "Second."))
     await store.put_faq(faq("one"))
     content = await exported(store)
     for end in range(0, len(content) - 1, 97):
         with pytest.raises(InputError, match=r"^a\.jsonl, line \d+: .* Nothing was imported\.$"):
-            await imported(other, content[:end])
-    assert await other.counts() == {}
-    assert await other.faqs() == ()
+            await imported(target, content[:end])
+    assert await target.counts() == {}
+    assert await target.faqs() == ()
 
 
 @pytest.mark.parametrize(
@@ -237,16 +240,16 @@ async def test_a_file_cut_anywhere_changes_nothing(store: EmbeddedStore, other: 
     ],
 )
 async def test_a_wrong_field_is_named(
-    store: EmbeddedStore, other: EmbeddedStore, field: str, value: object, message: str
+    store: EmbeddedStore, target: EmbeddedStore, field: str, value: object, message: str
 ) -> None:
     """Line and field of what is wrong are told, never the content beside it"""
     await fill(store, document("a", "Confidential."))
     header, first, *rest = (await exported(store)).splitlines(keepends=True)
     broken = orjson.dumps(orjson.loads(first) | {field: value}) + b"\n"
     with pytest.raises(InputError, match=message) as caught:
-        await imported(other, b"".join([header, broken, *rest]))
+        await imported(target, b"".join([header, broken, *rest]))
     assert "Confidential" not in str(caught.value)
-    assert await other.counts() == {}
+    assert await target.counts() == {}
 
 
 @pytest.mark.parametrize(
@@ -267,7 +270,7 @@ async def test_a_wrong_field_is_named(
     ],
 )
 async def test_a_chunk_that_no_store_wrote_is_refused(
-    store: EmbeddedStore, other: EmbeddedStore, change: dict[str, object]
+    store: EmbeddedStore, target: EmbeddedStore, change: dict[str, object]
 ) -> None:
     """Vectors of a wrong size or length and sentences outside their text do not reach the store"""
     await fill(store, document("a", "One sentence."))
@@ -275,15 +278,15 @@ async def test_a_chunk_that_no_store_wrote_is_refused(
     line = orjson.loads(first)
     line["chunks"][0] |= change
     with pytest.raises(InputError, match="line 2: "):
-        await imported(other, b"".join([header, orjson.dumps(line) + b"\n", *rest]))
-    assert await other.counts() == {}
+        await imported(target, b"".join([header, orjson.dumps(line) + b"\n", *rest]))
+    assert await target.counts() == {}
 
 
-async def test_a_newer_format_asks_for_an_update(other: EmbeddedStore) -> None:
+async def test_a_newer_format_asks_for_an_update(target: EmbeddedStore) -> None:
     """Also where its header has fields that nobody knows yet"""
     line = b'{"kind": "header", "format": 2, "what": "ever"}\n'
     with pytest.raises(StoreTooNew, match=r"line 1: .*newer version.*update Grapevine"):
-        await imported(other, line)
+        await imported(target, line)
 
 
 @given(st.binary(max_size=200))
@@ -293,7 +296,7 @@ def test_any_bytes_are_refused_with_one_line(content: bytes) -> None:
         check(io.BytesIO(content), "x")
 
 
-async def test_lines_in_a_wrong_order_are_refused(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_lines_in_a_wrong_order_are_refused(store: EmbeddedStore, target: EmbeddedStore) -> None:
     """No header, two headers, something after the end, fewer documents than the end tells of"""
     await fill(store, document("a", "First."))
     header, first, end = (await exported(store)).splitlines(keepends=True)
@@ -305,12 +308,12 @@ async def test_lines_in_a_wrong_order_are_refused(store: EmbeddedStore, other: E
         ([header, first, first, end], "the file holds 2"),
     ]:
         with pytest.raises(InputError, match=message):
-            await imported(other, b"".join(wrong))
-    await imported(other, b"".join([header, first, end.rstrip(b"\n")]))
-    assert (await other.counts())["public"].documents == 1
+            await imported(target, b"".join(wrong))
+    await imported(target, b"".join([header, first, end.rstrip(b"\n")]))
+    assert (await target.counts())["public"].documents == 1
 
 
-async def test_an_export_of_many_pages_holds_every_document_once(store: EmbeddedStore, other: EmbeddedStore) -> None:
+async def test_an_export_of_many_pages_holds_every_document_once(store: EmbeddedStore, other: Store) -> None:
     """Also beyond the first page, in the order of ingest"""
     await store.put([document(f"d{at}", f"Number {at}.") for at in range(1200)])
     content = await exported(store)
