@@ -1,7 +1,8 @@
 """Writes answers with a language model behind any OpenAI-compatible endpoint, token by token.
 
-One retry layer only: the client is made with `max_retries=0`, and this module tries once more, before the first token
-and while the deadline allows. After the first token there is no retry: the reader has seen the beginning.
+One retry layer only: the client is made with `max_retries=0`, and this module tries once more (for bulk work as often
+as its `Patience` says), before the first token and while the deadline allows. After the first token there is no retry:
+the reader has seen the beginning.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from openai import AsyncOpenAI, AsyncStream, BadRequestError, OpenAIError
 from openai.types.chat import ChatCompletionChunk
 
 from rag.errors import ModelError, ModelInterrupted, ModelTimeout, ModelTruncated, ModelUnavailable
 from rag.generate.failures import endpoint, explained, is_worth_retrying, retry_after_s
-from rag.generate.prompt import messages
+from rag.generate.prompt import Message, messages
 from rag.generate.thinking import ThoughtFilter
 from rag.ports import GenerationRequest, Token
+from rag.resilience.deadline import Deadline
 from rag.types import Usage
 
 Chunks = AsyncStream[ChatCompletionChunk]
@@ -39,12 +41,27 @@ class Patience:
     """Between two pieces of the stream, once it runs."""
     tail_s: float = 2.0
     """For the usage figures, after the model has said that it is done."""
+    retries: int = 1
     backoff_s: float = 0.5
-    """Before the one retry, times a random factor between a half and one and a half."""
+    """Before the first retry, twice as long before each further one, times a random factor between .5 and 1.5."""
     longest_backoff_s: float = 5.0
     """An endpoint that asks for more is not retried."""
     worthwhile_s: float = 1.0
     """Of the deadline that must be left for a retry to make sense."""
+
+
+class _Asked(NamedTuple):
+    """What the model is sent, and until when."""
+
+    messages: Sequence[Message]
+    deadline: Deadline
+
+
+class Completion(NamedTuple):
+    """A whole answer."""
+
+    text: str
+    usage: Usage
 
 
 class OpenAIAnswerer:
@@ -57,6 +74,7 @@ class OpenAIAnswerer:
         *,
         temperature: float | None = 0.2,
         max_tokens: int | None = None,
+        answers_json: bool = False,
         patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -75,6 +93,8 @@ class OpenAIAnswerer:
             self._options["temperature"] = temperature
         if max_tokens is not None:
             self._options["max_completion_tokens"] = max_tokens
+        if answers_json:
+            self._options["response_format"] = {"type": "json_object"}
 
     @property
     def model(self) -> str:
@@ -92,21 +112,34 @@ class OpenAIAnswerer:
         answer = _Answer(usage=Usage(model=self._model))
         yield replace(answer.usage, llm_calls=1)
         try:
-            try:
-                async with aclosing(self._texts(request, answer)) as texts:
-                    async for text in texts:
-                        answer.has_begun = True
-                        yield Token(text)
-            finally:
-                if answer.chunks is not None:
-                    await answer.chunks.close()
-            self._check(answer)
+            async with aclosing(self._whole(_Asked(messages(request), request.deadline), answer)) as texts:
+                async for text in texts:
+                    yield Token(text)
         except ModelError:
             yield answer.usage
             raise
         yield answer.usage
 
-    async def _texts(self, request: GenerationRequest, answer: _Answer) -> AsyncGenerator[str, None]:
+    async def complete(self, asked: Sequence[Message], *, deadline: Deadline) -> Completion:
+        """The whole answer to these messages, for work that nobody watches. Raises a `ModelError`."""
+        answer = _Answer(usage=Usage(model=self._model))
+        async with aclosing(self._whole(_Asked(asked, deadline), answer)) as texts:
+            text = "".join([text async for text in texts])
+        return Completion(text, answer.usage)
+
+    async def _whole(self, request: _Asked, answer: _Answer) -> AsyncGenerator[str, None]:
+        """The visible text, piece by piece; raises a `ModelError` at its end if it is not all of an answer."""
+        try:
+            async with aclosing(self._texts(request, answer)) as texts:
+                async for text in texts:
+                    answer.has_begun = True
+                    yield text
+        finally:
+            if answer.chunks is not None:
+                await answer.chunks.close()
+        self._check(answer)
+
+    async def _texts(self, request: _Asked, answer: _Answer) -> AsyncGenerator[str, None]:
         """The visible text, piece by piece, over one attempt or two."""
         while True:
             thoughts = ThoughtFilter()
@@ -123,7 +156,7 @@ class OpenAIAnswerer:
             else:
                 return
 
-    async def _recover(self, error: Exception, request: GenerationRequest, answer: _Answer) -> None:
+    async def _recover(self, error: Exception, request: _Asked, answer: _Answer) -> None:
         """Wait for the retry if there is to be one; otherwise raise what `error` means."""
         if answer.chunks is not None:
             await answer.chunks.close()
@@ -135,17 +168,17 @@ class OpenAIAnswerer:
         failure = explained(error, endpoint=self._endpoint, model=self._model)
         pause_s = retry_after_s(error)
         if pause_s is None:
-            pause_s = self._patience.backoff_s * (0.5 + self._jitter())
+            pause_s = self._patience.backoff_s * 2**answer.usage.retries * (0.5 + self._jitter())
         left_s = request.deadline.remaining_s(self._clock()) - pause_s
         if (
-            answer.usage.retries
+            answer.usage.retries >= self._patience.retries
             or not is_worth_retrying(error)
             or pause_s > self._patience.longest_backoff_s
             or left_s < self._patience.worthwhile_s
         ):
             # None: the client's own messages may quote the key or the question.
             raise failure from None
-        answer.usage = replace(answer.usage, retries=1)
+        answer.usage = replace(answer.usage, retries=answer.usage.retries + 1)
         await self._sleep(pause_s)
 
     def _give_in(self, error: BadRequestError) -> bool:
@@ -158,8 +191,8 @@ class OpenAIAnswerer:
                 return True
         return False
 
-    async def _open(self, request: GenerationRequest) -> Chunks:
-        body: list[Any] = [{"role": message.role, "content": message.content} for message in messages(request)]
+    async def _open(self, request: _Asked) -> Chunks:
+        body: list[Any] = [{"role": message.role, "content": message.content} for message in request.messages]
         options: Mapping[str, Any] = self._options
         try:
             async with asyncio.timeout(request.deadline.remaining_s(self._clock())):
@@ -170,7 +203,7 @@ class OpenAIAnswerer:
         except TimeoutError:
             raise ModelTimeout(f"{self._endpoint} sent nothing before the deadline") from None
 
-    async def _next(self, request: GenerationRequest, answer: _Answer, chunks: Chunks) -> ChatCompletionChunk | None:
+    async def _next(self, request: _Asked, answer: _Answer, chunks: Chunks) -> ChatCompletionChunk | None:
         """The next piece; None at the end. The timeout spans no `yield`: it must never strike in the reader's code."""
         left_s = request.deadline.remaining_s(self._clock())
         wait_s = left_s
