@@ -227,13 +227,14 @@ async def open_answerer(settings: Settings) -> AsyncIterator[tuple[Answerer, Asy
 
 
 @asynccontextmanager
-async def open_bot(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[str]]]:
-    """Asks Telegram for the configured bot's name; for checks only."""
+async def open_telegram(settings: Settings) -> AsyncIterator[tuple[Bot, TelegramPlatform]]:
+    """The configured bot, receiving nothing; for checks and commands. Raises `SettingsError`."""
     from adapters.telegram.platform import TelegramPlatform  # noqa: PLC0415 - see the top
 
     session = _telegram_session(settings)
     try:
-        yield TelegramPlatform(_telegram_bot(settings, session), accept=_nothing, stop=_nobody).identify
+        bot = _telegram_bot(settings, session)
+        yield bot, TelegramPlatform(bot, accept=_nothing, stop=_nobody)
     finally:
         await session.close()
 

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "eval": ("bot.cli.evaluate", "Measure retrieval and refusal over a folder of questions with known answers."),
     "latency": ("bot.cli.latency", "Where the time goes: p50, p95 and p99 per stage, from the log."),
     "doctor": ("bot.cli.doctor", "Check every configured part and say what to do."),
+    "telegram-webhook": ("bot.cli.telegram_webhook", "Where Telegram delivers: set, info, delete."),
     "settings": ("bot.cli.settings", "Print every setting: meaning, default, where its value comes from."),
 }
 """Command to module (which names its click command `command`) and one line of help."""

@@ -162,13 +162,13 @@ async def _model(configured: Settings) -> Finding:
 
 async def _telegram(configured: Settings) -> Finding:
     from adapters.telegram.polling import TokenRefused  # noqa: PLC0415 - aiogram, only when needed
-    from bot.wiring import open_bot  # noqa: PLC0415 - likewise
+    from bot.wiring import open_telegram  # noqa: PLC0415 - likewise
 
     if configured.telegram_bot_token is None:
         return Finding(part="telegram", verdict="ok", detail="not configured; set TELEGRAM_BOT_TOKEN to use it")
     try:
-        async with open_bot(configured) as identify, asyncio.timeout(15):
-            name = await identify()
+        async with open_telegram(configured) as (_, platform), asyncio.timeout(15):
+            name = await platform.identify()
     except (TokenRefused, ConnectionError) as error:
         return Finding(part="telegram", verdict="failed", detail=str(error))
     except TimeoutError:
