@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ _SCRIPTS: tuple[tuple[str, re.Pattern[str]], ...] = (
 _WORDS = 200
 _OTHER_SCRIPT = re.compile(r"[\u0370-\u1cff\u3040-\ud7af\uf900-\ufaff]")
 _WORD = re.compile(r"[^\W\d_]+")
+_ASCII_LETTER = re.compile(r"[A-Za-z]")
 
 _VIETNAMESE_LETTERS = re.compile(
     r"[đĐơƠưƯạẠảẢấẤầẦẩẨẫẪậẬắẮằẰẳẲẵẴặẶẹẸẻẺẽẼếẾềỀểỂễỄệỆỉỈịỊọỌỏỎốỐồỒổỔỗỖộỘớỚờỜởỞỡỠợỢụỤủỦứỨừỪửỬữỮựỰỳỲỵỴỷỶỹỸ]"
@@ -94,6 +97,8 @@ _LETTERS_WITHOUT_DECOMPOSITION = str.maketrans(
 def detect(text: str, default: Language = "en") -> Language:
     """The primary subtag of the language that `text` is most likely in."""
     text = unicodedata.normalize("NFC", text[:SAMPLE])
+    if text.isascii():
+        return _by_common_words(text, default) if _ASCII_LETTER.search(text) else default
     letters = sum(map(str.isalpha, text))
     if letters == 0:
         return default
@@ -111,14 +116,14 @@ _WEIGHT: Mapping[str, int] = {"ja": 8, "zh": 5, "uk": 20}
 
 
 def _by_common_words(text: str, default: Language) -> Language:
-    written = _WORD.findall(text)[:_WORDS]
-    words = Counter(fold(word) for word in written)
+    written = [found.group() for found in islice(_WORD.finditer(text), _WORDS)]
+    words = Counter(map(fold, written))
     scores: dict[Language, float] = {
         language: sum(words[word] for word in common & words.keys()) for language, common in COMMON.items()
     }
-    for language, letters in _LETTERS.items():
-        scores[language] += _LETTER_WORTH * min(2, len(letters.findall(text)))
-    syllables = sum(count for word, count in words.items() if _VIETNAMESE_SYLLABLE.fullmatch(word))
+    for language in _BY_APOSTROPHE_OR_ENDING if text.isascii() else _LETTERS:
+        scores[language] += _LETTER_WORTH * min(2, len(_LETTERS[language].findall(text)))
+    syllables = sum(count for word, count in words.items() if _is_syllable(word))
     if len(written) > 1 and syllables >= _SYLLABLE_SHARE * len(written):
         scores["vi"] += _SYLLABLE_WORTH * syllables
     elif default == "vi" and len(written) > 1 and 2 * syllables < len(written):
@@ -146,6 +151,8 @@ _LETTERS: Mapping[Language, re.Pattern[str]] = {
     "tr": re.compile("[şğıİŞĞ]"),
 }
 """Letters that few other languages have; the first two count (names bring in foreign ones)."""
+_BY_APOSTROPHE_OR_ENDING = ("es", "fr")
+"""Of those, what plain letters may match."""
 
 _SYLLABLE_WORTH = 0.4
 _SYLLABLE_SHARE = 0.75
@@ -156,3 +163,8 @@ _VIETNAMESE_SYLLABLE = re.compile(
     "(?:ch|ng|nh|[cmnpt])?"
 )
 """How a syllable can be spelt, without diacritics: a question typed so is made of nothing else ("cach nau pho bo")."""
+
+
+@lru_cache(maxsize=20_000)
+def _is_syllable(word: str) -> bool:
+    return _VIETNAMESE_SYLLABLE.fullmatch(word) is not None

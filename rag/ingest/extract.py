@@ -147,19 +147,32 @@ def _capitals(text: str) -> Iterator[_Capital]:
         word = WORD.match(text, start)
         assert word is not None
         end = word.end()
-        before = start
-        while before and not _is_word(text[before - 1]):
-            before -= 1
+        before = _gap_start(text, start)
         yield _Capital(before == 0, text[before:start], word.group(), end)
+
+
+def _last_capital(text: str) -> int:
+    """The place of the last letter that may be a capital; -1 if there is none."""
+    found = _CAPITAL.findall(text)
+    return text.rindex(found[-1]) if found else -1
 
 
 def _word_start(text: str, at: int) -> int:
     """Where the word begins that has a letter at `at`: `WORD` read backwards."""
+    if at and text[at - 1] == " ":  # most of them
+        return at
     while at:
         if _is_word(text[at - 1]) or (at > 1 and text[at - 1] in _JOINERS and _is_word(text[at - 2])):
             at -= 1
         else:
             break
+    return at
+
+
+def _gap_start(text: str, at: int) -> int:
+    """Where the word before `at` ends; 0 if there is none."""
+    while at and not _is_word(text[at - 1]):
+        at -= 1
     return at
 
 
@@ -170,6 +183,7 @@ def _is_word(character: str) -> bool:
 def _spans(text: str, language: str, known: frozenset[str]) -> Iterator[str]:
     text = without_underscores(text)
     lower_tail = 0 if language == "en" else _LOWER_TAIL
+    last = _last_capital(text)
     for is_first, gap, word, end in _capitals(text):
         shape = _shape(word)
         if not shape.is_capital:
@@ -177,7 +191,8 @@ def _spans(text: str, language: str, known: frozenset[str]) -> Iterator[str]:
         starts = is_first or bool(_BREAK.search(gap))
         if shape.is_code or _is_lone_name(word, shape.reduced, language, starts=starts, known=known):
             yield shape.reduced
-        yield from _longer(text, word, end, lower_tail=lower_tail)
+        if lower_tail or end <= last:  # without a capital to come, or a tail, nothing longer can begin here
+            yield from _longer(text, word, end, lower_tail=lower_tail)
 
 
 def _longer(text: str, word: str, end: int, *, lower_tail: int) -> Iterator[str]:

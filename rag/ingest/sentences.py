@@ -12,9 +12,11 @@ _LONGEST_WORD = 60
 """Characters without a blank before a piece of text is cut anyway (base64, scripts without spaces)."""
 
 _END = re.compile(
-    r"[.!?…][\"'”’»)\]*_]*\s+(?=[^\sa-zß-ÿ])"
-    r"|[。！？｡][」』”’）]*"
-    r"|[।॥؟۔]\s+"
+    # One class in front of everything: `re` looks for its characters alone, several times as fast as for a choice.
+    r"[.!?…。！？｡।॥؟۔]"
+    r"(?:(?<=[.!?…])[\"'”’»)\]*_]*\s+(?=[^\sa-zß-ÿ])"
+    r"|(?<=[。！？｡])[」』”’）]*"
+    r"|(?<=[।॥؟۔])\s+)"
 )
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'“])(?:[A-ZĐ]|[A-Z]\.[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|No|Nr|Fig|Inc|Ltd|Co|Corp|etc|e\.g|i\.e|cf|ca"
