@@ -24,10 +24,16 @@ GROUP = Limit(15 / 60, 4.9)
 BOT = Limit(29.5, 30 - 29.5 * 0.5)
 
 
+ACTION = Limit(1 / 4, 1.0)
+"""Chat actions show for five seconds and are no messages: a bucket of their own, so that none delays a first post."""
+
+
 def charges(call: Call) -> tuple[Charge, ...]:
     """The buckets of a call: the chat's (groups have negative ids), then the bot's."""
-    limit = GROUP if call.chat.startswith("-") else PRIVATE
+    kind, limit = "chat", GROUP if call.chat.startswith("-") else PRIVATE
+    if call.method == "action":
+        kind, limit = "action", ACTION
     return (
-        Charge(key=f"chat:{call.chat}", limit=limit, member=call.ticket, is_shared=False),
+        Charge(key=f"{kind}:{call.chat}", limit=limit, member=call.ticket, is_shared=False),
         Charge(key="bot", limit=BOT, member=call.chat, is_shared=True),
     )

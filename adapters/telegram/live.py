@@ -34,6 +34,7 @@ from adapters.live.errors import (
     Throttled,
     Unavailable,
 )
+from adapters.telegram.keyboards import Button, Rows
 from adapters.telegram.render import TelegramScreen
 
 # The server gives no finer code than 400; these are parts of its descriptions.
@@ -87,7 +88,7 @@ class TelegramTransport:
                 parse_mode=None,
                 link_preview_options=_NO_PREVIEW,
                 reply_parameters=reply,
-                reply_markup=_keyboard(screen),
+                reply_markup=markup(screen.rows),
             )
         except (AiogramError, OSError) as error:
             raise meaning(error) from None  # the original may carry the address, and with it the token
@@ -104,7 +105,7 @@ class TelegramTransport:
                 entities=_entities(screen),
                 parse_mode=None,
                 link_preview_options=_NO_PREVIEW,
-                reply_markup=_keyboard(screen),
+                reply_markup=markup(screen.rows),
             )
         except (AiogramError, OSError) as error:
             raise meaning(error) from None
@@ -121,11 +122,21 @@ def _entities(screen: TelegramScreen) -> list[MessageEntity]:
     return [MessageEntity(**entity.to_dict()) for entity in screen.entities]
 
 
-def _keyboard(screen: TelegramScreen) -> InlineKeyboardMarkup | None:
-    if not screen.buttons:
+def markup(rows: Rows) -> InlineKeyboardMarkup | None:
+    """Buttons as the client takes them."""
+    if not rows:
         return None
-    row = [InlineKeyboardButton(text=button.label, callback_data=button.data) for button in screen.buttons]
-    return InlineKeyboardMarkup(inline_keyboard=[row])
+    keyboard = [[InlineKeyboardButton(text=b.label, callback_data=b.data) for b in row] for row in rows]
+    return InlineKeyboardMarkup(inline_keyboard=keyboard)
+
+
+def rows_of(keyboard: InlineKeyboardMarkup | None) -> Rows:
+    """Buttons as the client gives them; links, which we never make, are left out."""
+    if keyboard is None:
+        return ()
+    return tuple(
+        tuple(Button(b.text, b.callback_data) for b in row if b.callback_data) for row in keyboard.inline_keyboard
+    )
 
 
 def meaning(error: AiogramError | OSError) -> PlatformError:

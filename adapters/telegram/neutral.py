@@ -30,6 +30,8 @@ _LIVE = re.compile(
     r"|(?<![\w$])\$(?-i:[A-Z]{1,8})(?![\w$])",
     re.IGNORECASE,
 )
+_BETWEEN = "\u2060"
+"""WORD JOINER: no width, no break, and no part of any name or number."""
 _CLOSING = ".,;:!?…)]}>'\"”’»"
 _CANDIDATE = re.compile(r"\S*[@/#$.]\S+")
 """Spares most words the costly pattern: a full stop at the end of a word is none."""
@@ -55,6 +57,16 @@ def without_live_words(text: str, entities: list[MessageEntity], allowed_urls: C
         if not any(e.offset < offset + length and offset < e.offset + e.length for e in (*opaque, *added)):
             added.append(MessageEntity("code", offset, length))
     return disjoint_code([*entities, *added]) if added else entities
+
+
+def broken(text: str) -> str:
+    """The same to read, with nothing to click although there are no entities: invisible characters keep it apart."""
+    spans = sorted({*_live_words(text, ()), *(match.span() for match in _NUMBER.finditer(text))}, reverse=True)
+    edge = len(text)
+    for begin, last in spans:
+        end = min(last, edge)
+        text, edge = text[:begin] + _BETWEEN.join(text[begin:end]) + text[end:], begin
+    return text
 
 
 def _live_words(text: str, allowed_urls: Collection[str]) -> Iterator[tuple[int, int]]:

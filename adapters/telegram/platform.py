@@ -6,33 +6,37 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from aiogram import Bot, Dispatcher
+from aiogram import Bot, Dispatcher, Router
 from aiogram.exceptions import AiogramError, TelegramNotFound, TelegramUnauthorizedError
-from aiogram.types import BotCommand, Message, Update
+from aiogram.types import Update
 
+from adapters.desk import Desk, NoDesk
 from adapters.live.budget import LocalBudget
 from adapters.live.pacer import backoff_s
-from adapters.live.publisher import Publisher
-from adapters.ports import Budget, Final, Inbound
+from adapters.ports import Budget, Inbound
+from adapters.telegram import menu
 from adapters.telegram.backlog import Backlog
-from adapters.telegram.handlers import Accept, Handlers, Stop
-from adapters.telegram.inbound import conversation_of, place_of
+from adapters.telegram.chat_action import TelegramLiveMessage, Typing
+from adapters.telegram.handlers import Handlers
+from adapters.telegram.inbound import place_of
 from adapters.telegram.limits import charges
 from adapters.telegram.live import TelegramTransport
 from adapters.telegram.polling import Poller, TokenRefused
-from adapters.telegram.render import TelegramRenderer, TelegramScreen
+from adapters.telegram.ports import Accept, Stop
+from adapters.telegram.render import TelegramRenderer
+from adapters.telegram.speech import Speech
 from adapters.telegram.updates import is_understood, parse
 from adapters.telegram.webhook import Webhook, WebhookKeeper, WebhookNote, was_ours
-from adapters.telegram.words import LANGUAGES, words
+from adapters.telegram.words import words
 
 log = logging.getLogger(__name__)
 
 _MOST_HANDLED = 10_000
 
-TelegramLiveMessage = Publisher[TelegramScreen]
+Introduction = Callable[[Bot], Awaitable[None]]
 
 
 class TelegramPlatform:
@@ -42,6 +46,9 @@ class TelegramPlatform:
         bot: The client, made and closed by the caller.
         accept: Takes a question; has recorded it durably when it returns. May be called again with the same event id.
         stop: Stops the answer being written in a lane.
+        desk: Knows what was said and what the documents say.
+        routers: Asked before our own handlers, e.g. those of admins.
+        introductions: Called at the start, once Telegram answers, e.g. to publish commands of admins.
         budget: What calls may be spent; None: Telegram's limits, counted in this process.
         backlog_s: The age in seconds from which a waiting question gets an apology instead of an answer; 0: never.
         server_time: Seconds since the epoch, by Telegram's clock.
@@ -55,6 +62,9 @@ class TelegramPlatform:
         *,
         accept: Accept,
         stop: Stop,
+        desk: Desk | None = None,
+        routers: Sequence[Router] = (),
+        introductions: Sequence[Introduction] = (),
         budget: Budget | None = None,
         backlog_s: float = 0.0,
         server_time: Callable[[], float] = time.time,
@@ -69,10 +79,15 @@ class TelegramPlatform:
         self._handled: OrderedDict[int, None] = OrderedDict()
         self._budget = budget or LocalBudget(charges, now=now)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._introductions = (menu.publish, *introductions)
+        self._desk = desk or NoDesk()
+        self.speech = Speech(bot, budget=self._budget, spawn=self._spawn, now=now)
+        """For routers that were passed in."""
         self._dispatcher = Dispatcher()
-        self._dispatcher.include_router(
-            Handlers(accept=self._backlog.accept, stop=stop, say=self._say, now=now).router()
+        handlers = Handlers(
+            accept=self._backlog.accept, stop=stop, desk=self._desk, speech=self.speech, first=routers, now=now
         )
+        self._dispatcher.include_router(handlers.router())
 
     async def identify(self) -> str:
         """The bot's user name; raises `TokenRefused`, or `ConnectionError` if Telegram cannot be reached."""
@@ -162,7 +177,8 @@ class TelegramPlatform:
     ) -> TelegramLiveMessage:
         chat_id, thread_id = place_of(inbound.conversation)
         reply_to = int(inbound.reply_to) if inbound.reply_to is not None else None
-        return Publisher(
+        return TelegramLiveMessage(
+            typing=Typing(self._bot, chat_id=chat_id, thread_id=thread_id, budget=self._budget),
             chat=str(chat_id),
             renderer=TelegramRenderer(words(inbound.language_hint), inbound.sender),
             transport=TelegramTransport(bot=self._bot, chat_id=chat_id, thread_id=thread_id, reply_to=reply_to),
@@ -174,19 +190,6 @@ class TelegramPlatform:
             reopen=reopen,
             spawn=self._spawn,
         )
-
-    def _say(self, message: Message, text: str) -> None:
-        chat_id, thread_id = place_of(conversation_of(message))
-        live = Publisher(
-            chat=str(chat_id),
-            renderer=TelegramRenderer(words(None), ""),
-            transport=TelegramTransport(bot=self._bot, chat_id=chat_id, thread_id=thread_id),
-            budget=self._budget,
-            now=self._now,
-            give_up_s=60.0,
-            spawn=self._spawn,
-        )
-        self._spawn(_show(live, text))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -208,13 +211,5 @@ class TelegramPlatform:
             else:
                 break
         log.info("Telegram: listening as @%s", name)
-        try:
-            for language, sentences in LANGUAGES.items():
-                commands = [BotCommand(command=c, description=d) for c, d in sentences.commands.items()]
-                await self._bot.set_my_commands(commands, language_code=None if language == "en" else language)
-        except (AiogramError, OSError) as error:
-            log.warning("the list of commands could not be published (%s)", type(error).__name__)
-
-
-async def _show(live: TelegramLiveMessage, text: str) -> None:
-    await live.finish(Final(text=text))
+        for introduce in self._introductions:
+            await introduce(self._bot)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from telegramify_markdown import MessageEntity, RenderConfig, convert, utf16_len
 
 from adapters.live.surface import Part
 from adapters.ports import Final, SourceLink
+from adapters.telegram.keyboards import Button, Rows, finished, growing, is_link
 from adapters.telegram.limits import MAX_ENTITIES, MAX_UTF16
-from adapters.telegram.neutral import disjoint_code, without_live_words
+from adapters.telegram.neutral import broken, disjoint_code, without_live_words
 from adapters.telegram.words import Words
 
-# The converter reads `<x>` as HTML and drops it, `&lt;` as a character, `||` as a spoiler and `$` as mathematics; people
-# mean what they write.
+# The converter reads `<x>` as HTML and drops it, `&lt;` as a character, `||` as a spoiler and `$` as mathematics;
+# people mean what they write.
 # Stand-ins of the same UTF-16 length keep every offset, in code as well, and are replaced in the result.
 _LITERAL = {"<": "\ue000", "|": "\ue001", "$": "\ue002", "&": "\ue003"}
 _FENCE = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])?[ \t]*(`{3,}|~{3,})")
@@ -34,20 +35,17 @@ _CONFIG = _config()
 
 
 @dataclass(frozen=True, slots=True)
-class Button:
-    """An inline button that calls back."""
-
-    label: str
-    data: str
-
-
-@dataclass(frozen=True, slots=True)
 class TelegramScreen:
     """One message as Telegram shows it."""
 
     text: str
     entities: tuple[MessageEntity, ...]
-    buttons: tuple[Button, ...] = ()
+    rows: Rows = ()
+
+    @property
+    def buttons(self) -> tuple[Button, ...]:
+        """All of them, row after row."""
+        return tuple(button for row in self.rows for button in row)
 
     @property
     def fits(self) -> bool:
@@ -71,7 +69,7 @@ class TelegramRenderer:
 
     Args:
         words: The interface language.
-        asker: The id of who asked; travels in the stop button.
+        asker: The id of who asked; travels in the buttons.
     """
 
     words: Words
@@ -84,8 +82,9 @@ class TelegramRenderer:
         return self._screen(part, text, entities)
 
     def plain(self, part: Part) -> TelegramScreen:
-        """The Markdown as it is."""
-        return self._screen(part, part.markdown.strip(), [])
+        """The Markdown as it is. There are no entities that could keep what it holds from becoming clickable."""
+        screen = self._screen(part, part.markdown.strip(), [])
+        return TelegramScreen(broken(screen.text), (), screen.rows)
 
     def _screen(self, part: Part, text: str, entities: list[MessageEntity]) -> TelegramScreen:
         if part.footer is not None:
@@ -95,30 +94,40 @@ class TelegramRenderer:
                 shift = utf16_len(text)
                 entities += [link.copy_with(offset=link.offset + shift) for link in links]
                 text += below
-        buttons = (Button(self.words.stop, f"stop:{self.asker}"),) if part.is_growing else ()
-        return TelegramScreen(text, tuple(entities), buttons)
+        return TelegramScreen(text, tuple(entities), self._rows(part))
+
+    def _rows(self, part: Part) -> Rows:
+        if part.is_growing:
+            return growing(self.words, self.asker)
+        return finished(part.footer, self.words, self.asker) if part.footer is not None else ()
 
     def _footer(self, final: Final) -> tuple[str, list[MessageEntity]]:
-        text, entities = "", list[MessageEntity]()
-        if final.note:
-            text = final.note
+        text, entities = final.note or "", list[MessageEntity]()
         if final.sources:
             text += "\n\n" if text else ""
-            entities.append(MessageEntity("bold", utf16_len(text), utf16_len(self.words.sources)))
-            text += self.words.sources
-        for source in final.sources:
-            text += f"\n{source.n}. "
-            title = self._title(source)
-            if source.url and source.url.startswith(("http://", "https://")):
-                entities.append(MessageEntity("text_link", utf16_len(text), utf16_len(title), url=source.url))
-            text += title
+            listed, marks = source_list(final.sources, self.words)
+            entities += [mark.copy_with(offset=mark.offset + utf16_len(text)) for mark in marks]
+            text += listed
         return text, without_live_words(text, entities, ())
 
-    def _title(self, source: SourceLink) -> str:
-        title = " ".join(source.title.split()) or source.document
-        if len(title) > 120:
-            title = title[:119] + "…"
-        return f"{title} ({self.words.page} {source.page})" if source.page is not None else title
+
+def source_list(sources: Sequence[SourceLink], words: Words) -> tuple[str, list[MessageEntity]]:
+    """The numbered sources; those with an address are links."""
+    text, entities = words.sources, [MessageEntity("bold", 0, utf16_len(words.sources))]
+    for source in sources:
+        text += f"\n{source.n}. "
+        title = _title(source, words)
+        if is_link(source.url):
+            entities.append(MessageEntity("text_link", utf16_len(text), utf16_len(title), url=source.url))
+        text += title
+    return text, entities
+
+
+def _title(source: SourceLink, words: Words) -> str:
+    title = " ".join(source.title.split()) or source.document
+    if len(title) > 120:
+        title = title[:119] + "…"
+    return f"{title} ({words.page} {source.page})" if source.page is not None else title
 
 
 def to_entities(markdown: str, allowed_urls: Collection[str]) -> tuple[str, list[MessageEntity]]:

@@ -27,6 +27,6 @@ def is_understood(update: Update) -> bool:
     try:
         update.event_type  # noqa: B018 - asking is the only way to learn that there is none
     except UpdateTypeLookupError:
-        log.warning("an update that this version does not understand was left out")
+        log.debug("an update that this version does not understand was left out")
         return False
     return True
