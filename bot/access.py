@@ -40,6 +40,14 @@ class Access:
                 return frozenset(existing) if grant == EVERYTHING else grant
         return frozenset()
 
+    def names(self, platform: Platform, place: str) -> bool:
+        """Whether there is an entry for this very place."""
+        return f"{platform}:{place.removeprefix(OUTSIDE)}" in self.grants
+
+    def names_places_of(self, platform: Platform) -> bool:
+        """Whether there is an entry for any place of this platform."""
+        return any(name.startswith(f"{platform}:") for name in self.grants)
+
     def exceeds_default(self, platform: Platform) -> bool:
         """Whether this platform may read something that strangers (`*`) may not."""
         base = self.grants.get(EVERYTHING, frozenset())

@@ -17,6 +17,7 @@ WordKey = Literal[
     "thanks",
     "person",
     "person_no_contact",
+    "about_title",
     "late",
     "too_fast",
     "spent",
@@ -42,6 +43,7 @@ _WORDS: Mapping[Language, Mapping[WordKey, str]] = {
         "Please come back tomorrow.",
         "all_spent": "So many questions came in today that I have used up what I may do in a day. "
         "Please come back tomorrow.",
+        "about_title": "What does “{title}” say?",
     },
     "vi": {
         "retrieving": "Đang tìm trong tài liệu…",
@@ -61,6 +63,7 @@ _WORDS: Mapping[Language, Mapping[WordKey, str]] = {
         "Bạn quay lại vào ngày mai nhé.",
         "all_spent": "Hôm nay có quá nhiều câu hỏi và tôi đã dùng hết phần dành cho một ngày. "
         "Bạn quay lại vào ngày mai nhé.",
+        "about_title": "“{title}” nói những gì?",
     },
 }
 
