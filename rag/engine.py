@@ -7,14 +7,15 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from rag.asked import LONGEST_QUESTION, cleaned, has_words
 from rag.errors import EmbeddingError, InputError, ModelError, ModelInterrupted, ModelTruncated, StoreError
 from rag.generate import phrases
-from rag.generate.citations import CitationChecker
-from rag.generate.prompt import is_refusal, within_budget
+from rag.generate.prompt import within_budget
+from rag.generate.writing import Writing
 from rag.language import detect
-from rag.ports import Answerer, GenerationRequest, InstantAnswers, InstantHit, Retrieved, Retriever, Token
+from rag.ports import Answerer, GenerationRequest, InstantAnswers, InstantHit, Retrieved, Retriever, Rewriter
 from rag.types import (
     AnswerEvent,
     Delta,
@@ -22,16 +23,13 @@ from rag.types import (
     Failed,
     Figures,
     Language,
-    Passage,
     Question,
+    Rewritten,
     Sources,
     Status,
     Timings,
     Usage,
 )
-
-_READ_AFTER_REFUSAL = 16
-"""Pieces of the stream read after the sign for no answer, to learn what the call cost."""
 
 
 class Engine:
@@ -44,6 +42,7 @@ class Engine:
         *,
         contact: str | None = None,
         instant: InstantAnswers | None = None,
+        rewriter: Rewriter | None = None,
         passages: int = 8,
         token_budget: int = 4_000,
         clock: Callable[[], float] = time.monotonic,
@@ -51,12 +50,14 @@ class Engine:
         """Answer from what `retriever` finds, in `answerer`'s words.
 
         At most `passages` of them within `token_budget` tokens are given to the answerer. `contact` is named where the
-        documents have no answer. `instant` is asked before anything else.
+        documents have no answer. `instant` is asked before anything else. `rewriter` makes follow-ups stand alone;
+        without it every question is taken to do so.
         """
         self._retriever = retriever
         self._answerer = answerer
         self._contact = contact
         self._instant = instant
+        self._rewriter = rewriter
         self._passages = passages
         self._token_budget = token_budget
         self._clock = clock
@@ -80,7 +81,26 @@ class Engine:
                 yield event
             return
         yield Status(key="retrieving")
-        retrieved = await self._retrieve(text, question)
+        asked = await self._understand(text, question, language)
+        async with aclosing(self._from_documents(asked, question, language)) as events:
+            async for event in events:
+                yield event
+
+    async def _from_documents(
+        self, asked: _Asked, question: Question, language: Language
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        if asked.usage.llm_calls:
+            yield Figures(timings=asked.timings, usage=asked.usage)
+        if asked.standalone is not None:
+            yield Rewritten(text=asked.standalone, by=asked.by)
+            # A question that a model has made whole may be one that is answered already.
+            hit = await self._look_up(asked.standalone, question, language) if asked.by == "model" else None
+            if hit is not None:
+                done = replace(_instantly(hit), timings=asked.timings, usage=asked.usage)
+                for event in _whole(hit.answer, done):
+                    yield event
+                return
+        retrieved = await self._retrieve(asked, question)
         if isinstance(retrieved, Failed):
             yield retrieved
             return
@@ -89,22 +109,43 @@ class Engine:
         chosen = within_budget(retrieved.passages[: self._passages], tokens=self._token_budget)
         if not chosen or not retrieved.is_relevant:
             refusal = phrases.not_found(language, self._contact)
-            done = Done(outcome="refused", answer=refusal, timings=retrieved.timings, epoch=retrieved.epoch)
+            done = Done(
+                outcome="refused",
+                answer=refusal,
+                timings=retrieved.timings,
+                usage=asked.usage,
+                epoch=retrieved.epoch,
+            )
             for event in _whole(refusal, done):
                 yield event
             return
         request = GenerationRequest(
-            question=text,
+            question=asked.text,
             language=language,
             passages=chosen,
             deadline=question.deadline,
             history=question.history,
+            standalone=asked.standalone,
         )
         yield Sources(passages=chosen)
         yield Status(key="generating")
-        async with aclosing(self._generate(request, retrieved)) as events:
+        async with aclosing(self._generate(request, retrieved, asked.usage)) as events:
             async for event in events:
                 yield event
+
+    async def _understand(self, text: str, question: Question, language: Language) -> _Asked:
+        """What the question asks in its conversation."""
+        if self._rewriter is None or not question.history:
+            return _Asked(text=text)
+        started = self._clock()
+        rewrite = await self._rewriter.rewrite(text, question.history, language=language, deadline=question.deadline)
+        return _Asked(
+            text=text,
+            standalone=rewrite.text,
+            by=rewrite.by,
+            timings=Timings(rewrite_ms=self._ms_since(started)),
+            usage=rewrite.usage,
+        )
 
     def _unfit(self, text: str, language: Language) -> str | None:
         """What to say to a message that is no question; None for one that is."""
@@ -123,8 +164,9 @@ class Engine:
             # Ready answers save time; without them the question is answered all the same.
             return None
 
-    async def _retrieve(self, text: str, question: Question) -> Retrieved | Failed:
+    async def _retrieve(self, asked: _Asked, question: Question) -> Retrieved | Failed:
         started = self._clock()
+        text = asked.standalone or asked.text
         try:
             async with asyncio.timeout(question.deadline.remaining_s(started)):
                 retrieved = await self._retriever.retrieve(
@@ -139,11 +181,14 @@ class Engine:
         except InputError as error:
             failed = Failed(code="internal", cause=str(error))
         else:
-            return retrieved
-        return replace(failed, timings=Timings(retrieve_ms=self._ms_since(started)))
+            return replace(retrieved, timings=asked.timings.merged(retrieved.timings))
+        timings = asked.timings.merged(Timings(retrieve_ms=self._ms_since(started)))
+        return replace(failed, timings=timings, usage=asked.usage)
 
-    async def _generate(self, request: GenerationRequest, retrieved: Retrieved) -> AsyncGenerator[AnswerEvent, None]:
-        writing = _Writing(passages=request.passages, usage=Usage(model=self._answerer.model))
+    async def _generate(
+        self, request: GenerationRequest, retrieved: Retrieved, before: Usage
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        writing = Writing(passages=request.passages, usage=Usage(model=self._answerer.model), before=before)
         started = self._clock()
         trouble: ModelError | None = None
         try:
@@ -151,7 +196,7 @@ class Engine:
                 async for piece in pieces:
                     if writing.first_ms is None:
                         writing.begin(piece, after_ms=self._ms_since(started))
-                        yield Figures(timings=_timings(writing, retrieved), usage=writing.usage, epoch=retrieved.epoch)
+                        yield Figures(timings=_timings(writing, retrieved), usage=writing.spent, epoch=retrieved.epoch)
                     if isinstance(piece, Usage):
                         writing.usage = piece
                         continue
@@ -172,11 +217,11 @@ class Engine:
                 answer=refusal,
                 passages=len(request.passages),
                 timings=timings,
-                usage=writing.usage,
+                usage=writing.spent,
                 epoch=retrieved.epoch,
             )
         elif not writing.text:
-            yield _failed(trouble, timings, writing.usage)
+            yield _failed(trouble, timings, writing.spent)
         else:
             yield Done(
                 outcome="incomplete" if trouble else "answered",
@@ -184,7 +229,7 @@ class Engine:
                 citations=writing.checker.citations,
                 passages=len(request.passages),
                 timings=timings,
-                usage=writing.usage,
+                usage=writing.spent,
                 error=trouble.code if trouble else None,
                 cause=str(trouble) if trouble else None,
                 epoch=retrieved.epoch,
@@ -194,65 +239,18 @@ class Engine:
         return (self._clock() - started) * 1000
 
 
-@dataclass(slots=True, kw_only=True)
-class _Writing:
-    """An answer while it is being written."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A question and what it asks in its conversation."""
 
-    passages: tuple[Passage, ...]
-    usage: Usage
-    checker: CitationChecker = field(init=False)
-    text: str = ""
-    first_ms: float | None = None
-    is_refused: bool | None = None
-    """None until the beginning of the answer has decided it."""
-    begun: str = ""
-    after_refusal: int = 0
-
-    def __post_init__(self) -> None:
-        self.checker = CitationChecker(self.passages)
-
-    @property
-    def is_done_refusing(self) -> bool:
-        return self.after_refusal > _READ_AFTER_REFUSAL
-
-    def begin(self, piece: Token | Usage, *, after_ms: float) -> None:
-        """Take note of what comes before the first token, and of when that comes."""
-        if isinstance(piece, Usage):
-            self.usage = piece
-        else:
-            self.first_ms = after_ms
-
-    def take(self, token: Token) -> str:
-        """What may be shown after this token."""
-        if self.is_refused:
-            self.after_refusal += 1
-            return ""
-        if self.is_refused is None:
-            self.begun += token.text
-            self.is_refused = is_refusal(self.begun)
-            return self._shown(self.checker.feed(self.begun)) if self.is_refused is False else ""
-        return self._shown(self.checker.feed(token.text))
-
-    def finish(self, *, is_cut: bool) -> str:
-        """What may be shown now that nothing more comes; `is_cut`: more was to come."""
-        if self.is_refused is None and self.begun.strip():
-            if is_cut:
-                # Half a sign for no answer tells the reader nothing.
-                return ""
-            # The line break ends the word: what is no whole sign is text.
-            self.is_refused = bool(is_refusal(self.begun + "\n"))
-            if not self.is_refused:
-                return self._shown(self.checker.feed(self.begun) + self.checker.finish())
-        return "" if self.is_refused else self._shown(self.checker.finish())
-
-    def _shown(self, checked: str) -> str:
-        if not self.text:
-            checked = checked.lstrip()
-        self.text += checked
-        return checked
+    text: str
+    standalone: str | None = None
+    by: Literal["model", "rule"] = "rule"
+    timings: Timings = field(default_factory=Timings)
+    usage: Usage = field(default_factory=Usage)
 
 
-def _timings(writing: _Writing, retrieved: Retrieved) -> Timings:
+def _timings(writing: Writing, retrieved: Retrieved) -> Timings:
     # An extractive answer has no first token worth a figure.
     first_ms = writing.first_ms if writing.usage.llm_calls else None
     return retrieved.timings.merged(Timings(llm_first_token_ms=first_ms))

@@ -86,7 +86,7 @@ class ExtractiveAnswerer:
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token | Usage, None]:
         """The lines of the answer, one token each, then a `Usage` without any call."""
-        lines = excerpts(request.question, request.passages, request.language)
+        lines = excerpts(request.standalone or request.question, request.passages, request.language)
         for index, line in enumerate(lines):
             yield Token(line if index == 0 else f"\n{line}")
         yield Usage(model=self.model)

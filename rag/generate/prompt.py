@@ -80,11 +80,13 @@ def messages(request: GenerationRequest) -> tuple[Message, ...]:
     """The whole prompt for one question."""
     system = Message(role="system", content=_RULES.format(language=language_name(request.language)))
     passages = "\n".join(_quoted(number, passage) for number, passage in enumerate(request.passages, 1))
+    # Nothing is cached of an answer to a follow-up, so this line is no part of `PROMPT_VERSION`.
+    meant = f"In the conversation it means: {neutralised(request.standalone)}\n\n" if request.standalone else ""
     ask = (
-        f"<passages>\n{passages}\n</passages>\n\n<question>\n{neutralised(request.question)}\n</question>\n\n"
+        f"<passages>\n{passages}\n</passages>\n\n<question>\n{neutralised(request.question)}\n</question>\n\n{meant}"
         f"Answer in {language_name(request.language)}, from the passages, with their numbers."
     )
-    return (system, *_history(request.history), Message(role="user", content=ask))
+    return (system, *history_messages(request.history), Message(role="user", content=ask))
 
 
 def language_name(language: Language) -> str:
@@ -149,7 +151,8 @@ def _attribute(text: str) -> str:
     return neutralised(" ".join(text.split())).replace('"', "'").replace("<", "‹").replace(">", "›")[:200]
 
 
-def _history(exchanges: Sequence[Exchange]) -> tuple[Message, ...]:
+def history_messages(exchanges: Sequence[Exchange]) -> tuple[Message, ...]:
+    """The latest of the conversation so far, shortened, as messages."""
     past: list[Message] = []
     for exchange in exchanges[-HISTORY_EXCHANGES:]:
         past.append(Message(role="user", content=neutralised(exchange.question[:HISTORY_CHARACTERS])))
