@@ -172,9 +172,10 @@ class WebhookKeeper:
                 info = await webhook_info(self._bot)
                 last_set = None if self._note is None else await self._note.read()
                 if not self._webhook.is_set(info, last_set=last_set):
+                    # The address first: set or not, after a crash in between it counts as ours, and is set again.
+                    await self._write(_digest(self._webhook.url))
                     await set_webhook(self._bot, self._webhook)
-                    if self._note is not None:
-                        await self._note.write(self._webhook.fingerprint)
+                    await self._write(self._webhook.fingerprint)
                     log.info("Telegram: the webhook is set")
             except (ConnectionError, WebhookRefused) as error:
                 failures += 1
@@ -183,6 +184,10 @@ class WebhookKeeper:
                 await self._sleep(backoff_s(failures))
             else:
                 return
+
+    async def _write(self, value: str) -> None:
+        if self._note is not None:
+            await self._note.write(value)
 
     def look(self, info: WebhookInfo) -> None:
         """Say what is wrong with the deliveries, each thing once."""

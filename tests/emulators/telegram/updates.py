@@ -128,9 +128,9 @@ class Updates:
                 self._deliveries[key] = asyncio.create_task(self._deliver_key(key))
 
     async def _deliver_key(self, key: str) -> None:
-        headers = {"X-Telegram-Bot-Api-Secret-Token": self.webhook_secret} if self.webhook_secret else {}
         async with aiohttp.ClientSession() as session:
             while self.webhook_url and (mine := [u for u in self.pending if u["_key"] == key]):
+                headers = {"X-Telegram-Bot-Api-Secret-Token": self.webhook_secret} if self.webhook_secret else {}
                 try:
                     async with session.post(self.webhook_url, json=_public(mine[0]), headers=headers) as response:
                         status = response.status
