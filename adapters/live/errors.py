@@ -5,6 +5,7 @@ PlatformError
 ├── NotModified     the message already looks like that: as good as done
 ├── MessageGone     this message is not there any more
 ├── ChatGone        the chat, or our right to write in it, is not there any more
+├── Moved           the chat goes on under another id; carries it
 ├── Rejected        this rendering is not accepted; plain text may be
 └── Unavailable     no usable answer: 5xx, connection lost, time-out
 
@@ -36,6 +37,14 @@ class MessageGone(PlatformError):
 
 class ChatGone(PlatformError):
     """Blocked, kicked, or the chat does not exist."""
+
+
+class Moved(PlatformError):
+    """The chat has become another one; what was posted in the old one cannot be changed any more."""
+
+    def __init__(self, chat: str) -> None:
+        super().__init__("the chat goes on under another id")
+        self.chat = chat
 
 
 class Rejected(PlatformError):

@@ -20,6 +20,7 @@ from adapters.live.composer import Composer, Target
 from adapters.live.errors import (
     ChatGone,
     MessageGone,
+    Moved,
     NotModified,
     PlatformError,
     Rejected,
@@ -305,6 +306,10 @@ class Publisher(Generic[S]):
                 self._standing.removed()
             case MessageGone() | ChatGone():
                 self._gone.set()
+            case Moved(chat=chat):
+                # What stands in the old chat stays as it is; the answer is owed in the new one.
+                self._chat = chat
+                self._standing = Standing()
             case Throttled(retry_after_s=retry_after_s):
                 self._throttled += 1
                 self._blocked_until = self._now() + retry_after_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiogram import Bot
@@ -28,6 +29,7 @@ from aiohttp import ClientConnectorError
 from adapters.live.errors import (
     ChatGone,
     MessageGone,
+    Moved,
     NotModified,
     PlatformError,
     Rejected,
@@ -72,7 +74,10 @@ class TelegramTransport:
     thread_id: int | None = None
     reply_to: int | None = None
     """The message that the first post answers."""
+    on_moved: Callable[[int, int], Awaitable[None]] | None = None
+    """Told when the group turns out to have become a supergroup: its id before, and now. What it raises ends this."""
     _has_posted: bool = field(default=False, init=False)
+    _came_from: int | None = field(default=None, init=False)
 
     async def post(self, screen: TelegramScreen) -> str:
         """Send a new message."""
@@ -91,31 +96,48 @@ class TelegramTransport:
                 reply_markup=markup(screen.rows),
             )
         except (AiogramError, OSError) as error:
-            raise meaning(error) from None  # the original may carry the address, and with it the token
+            raise await self._meaning(error) from None  # the original may carry the address, and with it the token
         self._has_posted = True
-        return str(message.message_id)
+        # A message that is not in the chat of the question names its chat, for whoever takes this answer over.
+        return str(message.message_id) if self._came_from is None else f"{self.chat_id}/{message.message_id}"
 
     async def edit(self, message_id: str, screen: TelegramScreen) -> None:
         """Replace a message's text, entities and buttons."""
+        chat_id, number = self._find(message_id)
         try:
             await self.bot.edit_message_text(
                 screen.text,
-                chat_id=self.chat_id,
-                message_id=int(message_id),
+                chat_id=chat_id,
+                message_id=number,
                 entities=_entities(screen),
                 parse_mode=None,
                 link_preview_options=_NO_PREVIEW,
                 reply_markup=markup(screen.rows),
             )
         except (AiogramError, OSError) as error:
-            raise meaning(error) from None
+            raise await self._meaning(error) from None
 
     async def delete(self, message_id: str) -> None:
         """Take a message away."""
+        chat_id, number = self._find(message_id)
         try:
-            await self.bot.delete_message(self.chat_id, int(message_id))
+            await self.bot.delete_message(chat_id, number)
         except (AiogramError, OSError) as error:
-            raise meaning(error) from None
+            raise await self._meaning(error) from None
+
+    def _find(self, message_id: str) -> tuple[int, int]:
+        chat, _, number = message_id.rpartition("/")
+        return int(chat) if chat else self._came_from or self.chat_id, int(number)
+
+    async def _meaning(self, error: AiogramError | OSError) -> PlatformError:
+        result = meaning(error)
+        if isinstance(result, Moved):
+            if self.on_moved is not None:
+                await self.on_moved(self.chat_id, int(result.chat))
+            self._came_from, self.chat_id = self.chat_id, int(result.chat)
+            # Neither topics nor messages of the old group have the same ids in the new one.
+            self.thread_id = self.reply_to = None
+        return result
 
 
 def _entities(screen: TelegramScreen) -> list[MessageEntity]:
@@ -148,7 +170,7 @@ def meaning(error: AiogramError | OSError) -> PlatformError:
         case TelegramForbiddenError():
             result = ChatGone(error.message)
         case TelegramMigrateToChat():
-            result = ChatGone("the group became a supergroup")
+            result = Moved(str(error.migrate_to_chat_id))
         case TelegramBadRequest():
             result = _bad_request(error.message)
         case TelegramEntityTooLarge():

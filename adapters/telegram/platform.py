@@ -164,6 +164,9 @@ class TelegramPlatform:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _moved(self, old: int, new: int) -> None:
+        await self._desk.moved("telegram", str(old), str(new))
+
     async def _was_ours(self, url: str) -> bool:
         return self._webhook_note is not None and was_ours(url, await self._webhook_note.read())
 
@@ -181,7 +184,9 @@ class TelegramPlatform:
             typing=Typing(self._bot, chat_id=chat_id, thread_id=thread_id, budget=self._budget),
             chat=str(chat_id),
             renderer=TelegramRenderer(words(inbound.language_hint), inbound.sender),
-            transport=TelegramTransport(bot=self._bot, chat_id=chat_id, thread_id=thread_id, reply_to=reply_to),
+            transport=TelegramTransport(
+                bot=self._bot, chat_id=chat_id, thread_id=thread_id, reply_to=reply_to, on_moved=self._moved
+            ),
             budget=self._budget,
             now=self._now,
             on_posted=on_posted,
