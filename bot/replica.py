@@ -24,6 +24,8 @@ from bot.state.redis_turns import RedisTurns
 from bot.state.shared import SharedTurns
 from bot.state.spending import RedisSpending, SharedSpending, SqliteSpending
 from bot.state.sqlite import SqliteState
+from bot.state.transcript_ports import TranscriptStore
+from bot.state.transcripts import SqliteTranscripts
 from bot.state.turns import SqliteTurns
 from bot.web.rates import SharedRates
 
@@ -117,6 +119,10 @@ class Replica:
             return own
         link = self._redis.link
         return SharedSpending(RedisSpending(link.client, prefix=f"{link.prefix}:spent"), own, link)
+
+    def transcripts(self, own: SqliteTranscripts) -> TranscriptStore:
+        """What was said, shared with the other replicas where there is Redis. Asked for before `start`."""
+        return own
 
     def _seat(self, own: Journal, name: str, *, is_alone: bool) -> Seat:
         if self._redis is None:

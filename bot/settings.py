@@ -63,6 +63,11 @@ class Settings(BaseModel):
         "OPENAI_BASE_URL", None, "Any OpenAI-compatible endpoint, e.g. `http://127.0.0.1:11434/v1`."
     )
     llm_model: str = _field("LLM_MODEL", "gpt-4o-mini", "Model that writes the answers.")
+    rewrite_model: str | None = _field(
+        "GRAPEVINE_REWRITE_MODEL",
+        None,
+        "Model that makes follow-up questions stand alone, a fast one (`LLM_MODEL` if unset); `rule`: without a model.",
+    )
     embedding_model: str = _field(
         "EMBEDDING_MODEL", "minilm", "`minilm` (offline), `openai:NAME[@DIMENSIONS]` or `fastembed:NAME`."
     )

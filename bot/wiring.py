@@ -16,21 +16,27 @@ from typing import TYPE_CHECKING
 
 from bot.allowance import Allowance, Ceilings
 from bot.auth import Sessions, admin_token
+from bot.commands import Commands
+from bot.conversations import Conversations
 from bot.faqs.desk import Faqs
 from bot.faqs.job import WARM, warm_kind
+from bot.faqs.suggest import follow_ups
 from bot.faqs.warm import Warmer
 from bot.ingest_job import documents_kinds
 from bot.intake import Intake
 from bot.jobs import JobRunner
+from bot.places import Places
 from bot.presence import Presence
 from bot.reranking import rerank_failed
 from bot.settings import Settings, parse_vector_index
 from bot.smalltalk import SmallTalk
 from bot.state.jobs import JobTable
 from bot.state.kept import Note
+from bot.state.moves import MovedPlaces
 from bot.state.sessions import SessionTable
 from bot.state.spending import SqliteSpending
 from bot.state.sqlite import SqliteState
+from bot.state.transcripts import SqliteTranscripts
 from bot.tls import trust
 from bot.turn import Turns
 from bot.uploads import Uploads
@@ -39,6 +45,7 @@ from rag.embeddings import parse_model
 from rag.engine import Engine
 from rag.errors import StoreError, StoreUnavailable
 from rag.generate.extractive import ExtractiveAnswerer
+from rag.generate.followup import RuleRewriter
 from rag.ingest.sandbox import ParserPool
 from rag.rerank import parse_rerank
 from rag.retrieval.search import Search
@@ -62,7 +69,7 @@ if TYPE_CHECKING:
     from bot.telemetry.line import TurnLine, TurnLog
     from bot.web.telegram import TelegramDoor
     from rag.cache.faq import FaqStore
-    from rag.ports import Answerer, Embedder, Reranker, Retriever
+    from rag.ports import Answerer, Embedder, Reranker, Retriever, Rewriter
     from rag.stores.neo4j import Neo4jStore
 
     Store = EmbeddedStore | Neo4jStore
@@ -102,6 +109,7 @@ class Application:
     replica: Replica
     turns: Turns
     intake: Intake
+    conversations: Conversations
     web: web.Application
     jobs: JobRunner
     telegram: TelegramPlatform | None
@@ -226,6 +234,15 @@ async def open_answerer(settings: Settings) -> AsyncIterator[tuple[Answerer, Asy
         await client.close()
 
 
+def _rewriter(settings: Settings, client: AsyncOpenAI | None) -> Rewriter:
+    """What makes follow-ups stand alone: a model where there is one, unless told otherwise."""
+    if client is None or settings.rewrite_model == "rule":
+        return RuleRewriter()
+    from rag.generate.rewrite import ModelRewriter  # noqa: PLC0415 - see the top
+
+    return ModelRewriter(client, settings.rewrite_model or settings.llm_model)
+
+
 @asynccontextmanager
 async def open_telegram(settings: Settings) -> AsyncIterator[tuple[Bot, TelegramPlatform]]:
     """The configured bot, receiving nothing; for checks and commands. Raises `SettingsError`."""
@@ -275,7 +292,9 @@ async def open_core(settings: Settings, *, may_start_alone: bool = False) -> Asy
             presence=presence,
             embedder=embedder,
             search=search,
-            engine=Engine(search, answerer, contact=settings.contact, instant=book),
+            engine=Engine(
+                search, answerer, contact=settings.contact, instant=book, rewriter=_rewriter(settings, client)
+            ),
             faqs=Faqs(store, book, warmer),
             answerer=answerer,
             model_client=client,
@@ -295,13 +314,15 @@ async def open_faqs(settings: Settings) -> AsyncIterator[Faqs]:
         await store.close()
 
 
-def build_turns(core: Core, *, hash_key: bytes, write: TurnLog) -> Turns:
-    """The turns of one process over a core."""
+def build_turns(core: Core, *, hash_key: bytes, write: TurnLog, conversations: Conversations | None = None) -> Turns:
+    """The turns of one process over a core; without `conversations` each question is the first of its own."""
     return Turns(
         engine=core.engine,
         small_talk=SmallTalk(contact=core.settings.contact),
         write=write,
         hash_key=hash_key,
+        transcripts=conversations,
+        suggest=partial(follow_ups, core.faqs.book),
         deadline_s=core.settings.deadline_s,
     )
 
@@ -323,6 +344,8 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
         redis = await stack.enter_async_context(_open_redis(settings))
         replica = Replica(state, redis, retention_days=settings.retention_days)
         stack.push_async_callback(replica.stop)
+        places = await _places(core, state, redis)
+        conversations = await _conversations(core, state, replica, places)
         await replica.start()
         token, token_file = admin_token(
             settings.admin_token.get_secret_value() if settings.admin_token else None, settings.data
@@ -333,13 +356,15 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             recent.append(line)
             write_turn(line)
 
-        turns = build_turns(core, hash_key=await state.kept_secret("hash-key"), write=write)
+        hash_key = await state.kept_secret("hash-key")
+        turns = build_turns(core, hash_key=hash_key, write=write, conversations=conversations)
         intake = Intake(
             turns=turns,
             lanes=replica.chat.lanes,
             outbox=replica.chat.outbox,
-            may_read=core.may_read,
+            may_read=places.may_read,
             admins=settings.admins,
+            past=conversations,
             allowance=await _allowance(settings, state, replica),
         )
         telegram = None
@@ -359,6 +384,15 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
                 backlog_s=settings.backlog_s,
                 server_time=session.server_time,
                 webhook_note=Note(state, f"telegram-webhook:{bot.id}"),
+                desk=Commands(
+                    past=conversations,
+                    passages=core.search,
+                    documents=core.store,
+                    places=places,
+                    examples=core.faqs.examples,
+                    retention_days=settings.retention_days,
+                    hash_key=hash_key,
+                ),
             )
             stack.push_async_callback(telegram.close)
             intake.connect("telegram", telegram)
@@ -405,12 +439,26 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             replica=replica,
             turns=turns,
             intake=intake,
+            conversations=conversations,
             web=build_app(services, admin, core.faqs, _telegram_door(settings, telegram)),
             jobs=runner,
             telegram=telegram,
             slack=slack,
             admin_token_file=token_file,
         )
+
+
+async def _places(core: Core, state: SqliteState, redis: SharedRedis | None) -> Places:
+    moves = await MovedPlaces.open(state, redis.link if redis else None)
+    return Places(core.settings.access_map, moves, existing=core.collections)
+
+
+async def _conversations(core: Core, state: SqliteState, replica: Replica, places: Places) -> Conversations:
+    return Conversations(
+        replica.transcripts(await SqliteTranscripts.open(state)),
+        may_read=places.may_read,
+        retention_days=core.settings.retention_days,
+    )
 
 
 async def _allowance(settings: Settings, state: SqliteState, replica: Replica) -> Allowance | None:

@@ -198,6 +198,7 @@ async def _prune(app: Application) -> None:
     while True:
         try:
             await app.replica.chat.outbox.prune(days=app.core.settings.retention_days)
+            await app.conversations.prune()
         except StateError as error:
             log.warning("not_pruned", cause=str(error))
         await asyncio.sleep(_PRUNE_EVERY_S)

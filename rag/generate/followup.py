@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from rag.analyse import WORD, analyse
 from rag.language import detect, fold
+from rag.ports import Rewrite
+from rag.resilience.deadline import Deadline
 from rag.types import Exchange, Language
 from rag.words import function_terms
 
@@ -50,6 +52,21 @@ _VI_POINTING = re.compile(
 _VI_UNMARKED_WHAT_OF = re.compile(r"^(?:(?:the|vay|va|a)[\s,]+)*con\b.*\bthi (?:sao|the nao)\b")
 
 _CODE = re.compile(r"(?=\S*\d)(?=\S*[^\W\d_])\w[\w./-]*\w")
+
+
+class RuleRewriter:
+    """Implements `rag.ports.Rewriter` without a model."""
+
+    async def rewrite(
+        self,
+        question: str,
+        history: Sequence[Exchange],
+        *,
+        language: Language,  # noqa: ARG002 - the port's
+        deadline: Deadline,  # noqa: ARG002 - likewise
+    ) -> Rewrite:
+        """See `Rewriter.rewrite`."""
+        return Rewrite(text=joined(question, history))
 
 
 def is_follow_up(question: str, *, after: str = "") -> bool:

@@ -31,21 +31,6 @@ Rewrite the user's last message as one question that can be understood without t
 - Write the question and nothing else."""
 
 
-class RuleRewriter:
-    """Implements `rag.ports.Rewriter` by `rag.generate.followup`."""
-
-    async def rewrite(
-        self,
-        question: str,
-        history: Sequence[Exchange],
-        *,
-        language: Language,  # noqa: ARG002 - the port's
-        deadline: Deadline,  # noqa: ARG002 - likewise
-    ) -> Rewrite:
-        """See `Rewriter.rewrite`."""
-        return Rewrite(text=joined(question, history))
-
-
 class ModelRewriter:
     """Implements `rag.ports.Rewriter` with a model; whatever goes wrong with that, the rule decides."""
 
