@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 SAMPLE := bot/sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick check lint types format bench bench-ingest bench-live bench-crash services services-stop lock clean
+.PHONY: help run test quick check lint types format bench bench-ingest bench-live bench-retrieval bench-crash services services-stop lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,15 @@ bench-live: $(VENV)/.dev ## Measure live messages, beside vercel/chat where ther
 
 bench-ingest: $(VENV)/.dev ## Read, index and embed generated Markdown: MB/s, and what questions feel of it
 	$(BIN)/python -m bench.ingest
+
+RIVALS := .services/peer-graph
+bench-retrieval: $(VENV)/.dev ## Measure retrieval over DATA=folder (corpus.jsonl, questions.jsonl), on Neo4j beside its peers too
+	@test -f "$(DATA)/corpus.jsonl" || { echo "say which folder: make bench-retrieval DATA=folder"; exit 1; }
+	@cmp -s bench/graph_peers.txt $(RIVALS)/installed.txt || { test -x $(RIVALS)/bin/python || $(PYTHON) -m venv $(RIVALS); \
+	 $(RIVALS)/bin/pip --disable-pip-version-check --quiet install -r bench/graph_peers.txt && \
+	 cp bench/graph_peers.txt $(RIVALS)/installed.txt; }
+	$(BIN)/python -m bench.retrieval "$(DATA)/corpus.jsonl" "$(DATA)/questions.jsonl"
+	$(BIN)/python -m bench.graph "$(DATA)" --peers $(RIVALS)/bin/python
 
 bench-crash: $(VENV)/.dev ## kill -9 at every stage of 200 turns: what is lost, stuck or doubled
 	$(BIN)/python -m bench.crash

@@ -22,15 +22,16 @@ def noon() -> datetime:
 
 
 @asynccontextmanager
-async def empty_neo4j(version: str) -> AsyncIterator[EmptyNeo4j]:
-    """The server of a version, emptied; nobody else's until the end, in whatever process they test."""
+async def empty_neo4j(version: str, *, keep: bool = False) -> AsyncIterator[EmptyNeo4j]:
+    """The server of a version, emptied (unless `keep`); nobody else's until the end, in whatever process they test."""
     server = neo4j_server(version)
     lock = Path(tempfile.gettempdir(), f"grapevine-test-{urlsplit(server.uri).netloc.replace(':', '-')}.lock")
     with lock.open("w") as file:  # noqa: ASYNC230 - a moment, and only in tests
         await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
         async with AsyncExitStack() as stack:
             neo4j = EmptyNeo4j(server, stack)
-            await neo4j.empty()
+            if not keep:
+                await neo4j.empty()
             yield neo4j
 
 
