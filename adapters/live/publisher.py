@@ -51,6 +51,7 @@ class Publisher(Generic[S]):
         reopen: What `on_posted` was told last for this answer, to continue in the same messages.
         call_timeout_s: How long one call to the platform may take.
         give_up_s: How long a final text is worth delivering.
+        renew_s: A preview that stands unchanged for so long is shown again: where it would vanish otherwise.
         spawn: Starts the background task, e.g. in the platform's own set of tasks.
     """
 
@@ -68,6 +69,7 @@ class Publisher(Generic[S]):
         reopen: str | None = None,
         call_timeout_s: float = 10.0,
         give_up_s: float = 24 * 3600.0,
+        renew_s: float | None = None,
         spawn: Spawn = asyncio.create_task,
     ) -> None:
         self._chat = chat
@@ -80,6 +82,8 @@ class Publisher(Generic[S]):
         self._permit = permit
         self._call_timeout_s = call_timeout_s
         self._give_up_s = give_up_s
+        self._renew_s = renew_s
+        self._shown_at = 0.0
         self._spawn = spawn
         self._composer = Composer(renderer)
         self._standing: Standing[S] = Standing(reopen)
@@ -173,6 +177,7 @@ class Publisher(Generic[S]):
         await self._let_it_complete()
         while not self._gone.is_set() and not self._is_delivered:
             self._wake.clear()
+            self._renew()
             state = State(
                 has_news=self._has_news,
                 is_ended=self._final is not None,
@@ -201,10 +206,20 @@ class Publisher(Generic[S]):
 
     async def _wait(self, at: float | None) -> None:
         self._is_idle = at is None
+        if at is None and self._renew_s is not None and self._standing:
+            at = self._shown_at + self._renew_s
         with suppress(TimeoutError):
             async with asyncio.timeout(None if at is None else max(0.0, at - self._now())):
                 await self._wake.wait()
         self._is_idle = False
+
+    def _renew(self) -> None:
+        """Have the growing message shown once more, if it would vanish soon."""
+        is_growing = self._final is None and len(self._standing) > 0
+        if self._renew_s is not None and is_growing and self._now() >= self._shown_at + self._renew_s:
+            self._standing.is_uncertain(len(self._standing) - 1)
+            self._has_news = True
+            self._shown_at = self._now()  # asked for: the next time is as far away again
 
     async def _finish_step(self) -> None:
         assert self._final is not None
@@ -281,8 +296,10 @@ class Publisher(Generic[S]):
             return
         screen = target.plain() if self._is_plain_next else target.screen
         if index < len(self._standing):
-            await self._transport.edit(self._standing.message_id(index), screen)
+            renamed = await self._transport.edit(self._standing.message_id(index), screen)
             self._edits += 1
+            if renamed is not None:
+                self._standing.became(index, renamed)
         else:
             self._standing.posted(await self._transport.post(screen))
 
@@ -294,6 +311,7 @@ class Publisher(Generic[S]):
             self._standing.removed()
             return
         is_new = self._standing.shows(index, target.screen)
+        self._shown_at = now
         self._arrivals.acknowledge(target.upto, now)
         if is_new and self._on_posted is not None:
             await self._on_posted(self._standing.handle)

@@ -69,6 +69,10 @@ class Standing(Generic[S]):
         """There is one more message."""
         self._slots.append(_Slot(message_id, None))
 
+    def became(self, index: int, message_id: str) -> None:
+        """This is another message now."""
+        self._slots[index] = _Slot(message_id, None)
+
     def shows(self, index: int, screen: S) -> bool:
         """The message shows this; whether that was not known of it before."""
         slot = self._slots[index]

@@ -10,6 +10,7 @@ from aiogram import Router
 from adapters.desk import Desk
 from adapters.telegram.buttons import Buttons
 from adapters.telegram.commands import Commands
+from adapters.telegram.draft import StopButton
 from adapters.telegram.moves import Moves
 from adapters.telegram.ports import Accept, Stop
 from adapters.telegram.questions import Questions
@@ -44,6 +45,7 @@ class Handlers:
             Commands(accept=accept, stop=stop, desk=desk, speech=speech, now=now).router(),
             Questions(accept=accept, speech=speech, now=now).router(),
             Buttons(accept=accept, stop=stop, desk=desk, speech=speech, now=now).router(),
+            StopButton(stop).router(),
         )
 
     def router(self) -> Router:

@@ -89,7 +89,7 @@ class TelegramTransport:
                 self.chat_id,
                 screen.text,
                 message_thread_id=self.thread_id,
-                entities=_entities(screen),
+                entities=entities_of(screen),
                 parse_mode=None,
                 link_preview_options=_NO_PREVIEW,
                 reply_parameters=reply,
@@ -109,7 +109,7 @@ class TelegramTransport:
                 screen.text,
                 chat_id=chat_id,
                 message_id=number,
-                entities=_entities(screen),
+                entities=entities_of(screen),
                 parse_mode=None,
                 link_preview_options=_NO_PREVIEW,
                 reply_markup=markup(screen.rows),
@@ -140,7 +140,8 @@ class TelegramTransport:
         return result
 
 
-def _entities(screen: TelegramScreen) -> list[MessageEntity]:
+def entities_of(screen: TelegramScreen) -> list[MessageEntity]:
+    """The formatted ranges as the client wants them."""
     return [MessageEntity(**entity.to_dict()) for entity in screen.entities]
 
 

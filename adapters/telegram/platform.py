@@ -7,7 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from aiogram import Bot, Dispatcher, Router
 from aiogram.exceptions import AiogramError, TelegramNotFound, TelegramUnauthorizedError
@@ -20,6 +20,7 @@ from adapters.ports import Budget, Inbound
 from adapters.telegram import menu
 from adapters.telegram.backlog import Backlog
 from adapters.telegram.chat_action import TelegramLiveMessage, Typing
+from adapters.telegram.draft import RENEW_S, DraftTransport, is_draft
 from adapters.telegram.handlers import Handlers
 from adapters.telegram.inbound import place_of
 from adapters.telegram.limits import charges
@@ -50,6 +51,7 @@ class TelegramPlatform:
         routers: Asked before our own handlers, e.g. those of admins.
         introductions: Called at the start, once Telegram answers, e.g. to publish commands of admins.
         budget: What calls may be spent; None: Telegram's limits, counted in this process.
+        streaming: How answers grow in private chats: in a message, or in a native draft.
         backlog_s: The age in seconds from which a waiting question gets an apology instead of an answer; 0: never.
         server_time: Seconds since the epoch, by Telegram's clock.
         webhook_note: Remembers the webhook that was set last.
@@ -66,6 +68,7 @@ class TelegramPlatform:
         routers: Sequence[Router] = (),
         introductions: Sequence[Introduction] = (),
         budget: Budget | None = None,
+        streaming: Literal["edit", "draft"] = "edit",
         backlog_s: float = 0.0,
         server_time: Callable[[], float] = time.time,
         webhook_note: WebhookNote | None = None,
@@ -76,6 +79,7 @@ class TelegramPlatform:
         self._server_time = server_time
         self._webhook_note = webhook_note
         self._backlog = Backlog(accept, limit_s=backlog_s, server_time=server_time)
+        self._has_drafts = streaming == "draft"
         self._handled: OrderedDict[int, None] = OrderedDict()
         self._budget = budget or LocalBudget(charges, now=now)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -180,13 +184,17 @@ class TelegramPlatform:
     ) -> TelegramLiveMessage:
         chat_id, thread_id = place_of(inbound.conversation)
         reply_to = int(inbound.reply_to) if inbound.reply_to is not None else None
+        real = TelegramTransport(
+            bot=self._bot, chat_id=chat_id, thread_id=thread_id, reply_to=reply_to, on_moved=self._moved
+        )
+        # A draft that was begun is also ended, whatever the setting is now.
+        has_draft = (self._has_drafts and inbound.is_private) or is_draft(reopen)
         return TelegramLiveMessage(
             typing=Typing(self._bot, chat_id=chat_id, thread_id=thread_id, budget=self._budget),
             chat=str(chat_id),
             renderer=TelegramRenderer(words(inbound.language_hint), inbound.sender),
-            transport=TelegramTransport(
-                bot=self._bot, chat_id=chat_id, thread_id=thread_id, reply_to=reply_to, on_moved=self._moved
-            ),
+            transport=DraftTransport(real=real) if has_draft else real,
+            renew_s=RENEW_S if has_draft else None,
             budget=self._budget,
             now=self._now,
             on_posted=on_posted,

@@ -41,6 +41,8 @@ class TelegramScreen:
     text: str
     entities: tuple[MessageEntity, ...]
     rows: Rows = ()
+    is_growing: bool = False
+    """More will come in this very message."""
 
     @property
     def buttons(self) -> tuple[Button, ...]:
@@ -84,7 +86,7 @@ class TelegramRenderer:
     def plain(self, part: Part) -> TelegramScreen:
         """The Markdown as it is. There are no entities that could keep what it holds from becoming clickable."""
         screen = self._screen(part, part.markdown.strip(), [])
-        return TelegramScreen(broken(screen.text), (), screen.rows)
+        return TelegramScreen(broken(screen.text), (), screen.rows, is_growing=part.is_growing)
 
     def _screen(self, part: Part, text: str, entities: list[MessageEntity]) -> TelegramScreen:
         if part.footer is not None:
@@ -94,7 +96,7 @@ class TelegramRenderer:
                 shift = utf16_len(text)
                 entities += [link.copy_with(offset=link.offset + shift) for link in links]
                 text += below
-        return TelegramScreen(text, tuple(entities), self._rows(part))
+        return TelegramScreen(text, tuple(entities), self._rows(part), is_growing=part.is_growing)
 
     def _rows(self, part: Part) -> Rows:
         if part.is_growing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -18,18 +17,21 @@ class TelegramSession(AiohttpSession):
 
     Args:
         api: The Bot API server.
-        tls: Whom to trust; None: aiogram's own choice.
+        connect: Makes the client, with the tracing that it is given.
         wall: This machine's clock, seconds since the epoch.
     """
 
     def __init__(
-        self, *, api: TelegramAPIServer, tls: ssl.SSLContext | None = None, wall: Callable[[], float] = time.time
+        self,
+        *,
+        api: TelegramAPIServer,
+        connect: Callable[[TraceConfig], ClientSession],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(api=api)
+        self._connect = connect
         self._wall = wall
         self._offset_s = 0.0
-        if tls is not None:
-            self._connector_init["ssl"] = tls
 
     def server_time(self) -> float:
         """Seconds since the epoch by Telegram's clock, as far as its last answer told; else by this machine's."""
@@ -41,16 +43,11 @@ class TelegramSession(AiohttpSession):
         return self._offset_s
 
     async def create_session(self) -> ClientSession:
-        """As aiogram's, but honouring the environment."""
-        if self._should_reset_connector:
-            await self.close()
+        """The client, made when it is first needed, or was closed."""
         if self._session is None or self._session.closed:
             tracing = TraceConfig()
             tracing.on_request_end.append(self._note_date)
-            self._session = ClientSession(
-                connector=self._connector_type(**self._connector_init), trust_env=True, trace_configs=[tracing]
-            )
-            self._should_reset_connector = False
+            self._session = self._connect(tracing)
         return self._session
 
     async def _note_date(self, _: ClientSession, __: SimpleNamespace, params: TraceRequestEndParams) -> None:

@@ -76,7 +76,8 @@ async def emu() -> AsyncIterator[TelegramEmulator]:
 
 @pytest.fixture
 async def bot(emu: TelegramEmulator) -> AsyncIterator[Bot]:
-    bot = Bot(emu.token, session=TelegramSession(api=TelegramAPIServer.from_base(emu.url)))
+    api = TelegramAPIServer.from_base(emu.url)
+    bot = Bot(emu.token, session=TelegramSession(api=api, connect=lambda t: aiohttp.ClientSession(trace_configs=[t])))
     yield bot
     await bot.session.close()
 
