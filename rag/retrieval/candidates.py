@@ -89,6 +89,20 @@ def top(scores: Floats, count: int, above: float) -> Ints:
     return np.asarray(np.sort(places), np.int32)
 
 
+class Dense:
+    """`rag.retrieval.view.Near` over cosines that are all there."""
+
+    def __init__(self, cosines: Floats) -> None:
+        self._cosines = cosines
+
+    def best(self, count: int) -> Ints:
+        """The places of the `count` greatest."""
+        return top(self._cosines, count, -1.0)
+
+    def __getitem__(self, rows: Ints) -> Floats:
+        return self._cosines[rows]
+
+
 def linked(view: View, asked: Asked, seeds: list[int]) -> list[Bridge]:
     """Every one-step path from the seeds, scored by its sentences."""
     if asked.vector is None or not seeds:

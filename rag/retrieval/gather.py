@@ -9,7 +9,7 @@ import numpy as np
 from rag.retrieval.candidates import MAX_TARGETS, POOL, SEEDS, Bridge, Candidates, Ints, linked, top
 from rag.retrieval.question import Asked
 from rag.retrieval.rank import Weights, base_scores, strength
-from rag.retrieval.view import Floats, TextScores, View
+from rag.retrieval.view import Floats, Near, TextScores, View
 
 K1 = 1.2
 B = 0.75
@@ -27,13 +27,13 @@ def gather(
 ) -> Candidates:
     """What ranking chooses from. Synchronous work of a few milliseconds: call it from a thread."""
     text = search_text(view, asked) if text is None else text
-    cosines = view.cosines(asked.vector) if asked.vector is not None else None
+    near = view.near(asked.vector) if asked.vector is not None else None
     found = top(text.scores, pool, 0.0)
-    if cosines is not None:
-        found = np.union1d(found, top(cosines, pool, -1.0))
+    if near is not None:
+        found = np.union1d(found, near.best(pool))
     titled = _titled(view, asked)
     searched = {int(document) for document in view.document_of[found]}
-    rows = _Rows(view, asked, text, cosines)
+    rows = _Rows(view, asked, text, near)
     first = rows.candidates(found, searched | titled.keys(), searched, titled)
     bridges = _worthwhile(first, linked(view, asked, _seeds(first, weights)), weights)
     if bridges:
@@ -63,8 +63,8 @@ def _worthwhile(candidates: Candidates, bridges: list[Bridge], weights: Weights)
 class _Rows:
     """The arrays over all chunks, cut down to the rows that matter."""
 
-    def __init__(self, view: View, asked: Asked, text: TextScores, cosines: Floats | None) -> None:
-        self._view, self._asked, self._text, self._cosines = view, asked, text, cosines
+    def __init__(self, view: View, asked: Asked, text: TextScores, near: Near | None) -> None:
+        self._view, self._asked, self._text, self._near = view, asked, text, near
         self._sentences: dict[int, float] = {}
         self._chunks = sum(view.languages.values())  # a view may hold fewer rows than it counts over
 
@@ -72,14 +72,14 @@ class _Rows:
         """`rows` and the best chunks of `documents`; without what they hold, which is looked up once at the end."""
         kept = np.asarray(sorted(documents), np.int32)
         best = [self._best(kept, self._text.scores)]
-        if self._cosines is not None:
-            best.append(self._best(kept, self._cosines))
+        if self._near is not None:
+            best.append(self._best(kept, self._near))
         rows = np.unique(np.concatenate([rows, *best])).astype(np.int32)
         self._score_sentences(rows)
         return Candidates(
             rows=rows,
             document_of=self._view.document_of[rows],
-            cosine=np.full(len(rows), -1, np.float32) if self._cosines is None else self._cosines[rows],
+            cosine=np.full(len(rows), -1, np.float32) if self._near is None else self._near[rows],
             sentence=np.asarray([self._sentences[row] for row in rows.tolist()], np.float32),
             text=self._text.scores[rows],
             holds=np.zeros((0, len(rows)), np.bool_),
@@ -88,10 +88,10 @@ class _Rows:
             documents=kept,
             is_found=np.isin(kept, np.asarray(sorted(searched), np.int32)),
             titled=titled,
-            has_vectors=self._cosines is not None,
+            has_vectors=self._near is not None,
         )
 
-    def _best(self, documents: Ints, scores: Floats) -> Ints:
+    def _best(self, documents: Ints, scores: Floats | Near) -> Ints:
         """The row of each document's greatest score, the first of equals."""
         starts, ends = self._view.first_row[documents], self._view.first_row[documents + 1]
         sizes = ends - starts
@@ -100,7 +100,7 @@ class _Rows:
             if not len(sizes):
                 return np.empty(0, np.int32)
         offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        rows = np.repeat(starts - offsets, sizes) + np.arange(int(sizes.sum()))
+        rows = (np.repeat(starts - offsets, sizes) + np.arange(int(sizes.sum()))).astype(np.int32)
         values = scores[rows]
         at_best = np.flatnonzero(values == np.repeat(np.maximum.reduceat(values, offsets), sizes))
         owner = np.repeat(np.arange(len(sizes)), sizes)[at_best]
@@ -108,7 +108,7 @@ class _Rows:
 
     def _score_sentences(self, rows: Ints) -> None:
         new = np.asarray([row for row in rows.tolist() if row not in self._sentences], np.int32)
-        if self._asked.vector is None or self._cosines is None:
+        if self._asked.vector is None or self._near is None:
             self._sentences.update(dict.fromkeys(new.tolist(), -1.0))
         elif len(new):
             for row, cosines in zip(new.tolist(), self._view.sentence_cosines(self._asked.vector, new), strict=True):

@@ -73,6 +73,18 @@ class ChunkInfo:
     language: Language
 
 
+class Near(Protocol):
+    """How near every chunk is to a question, worked out where it is asked for."""
+
+    def best(self, count: int) -> Rows:
+        """The `count` chunks of the greatest cosines above -1, ties by row; ascending."""
+        ...
+
+    def __getitem__(self, rows: Rows) -> Floats:
+        """Exact cosines; -1 where a chunk has no vector yet or is not valid."""
+        ...
+
+
 class View(Protocol):
     """One snapshot; later writes do not change it."""
 
@@ -109,6 +121,10 @@ class View(Protocol):
 
         None if no chunk has a vector.
         """
+        ...
+
+    def near(self, vector: Floats) -> Near | None:
+        """The same without working out all of them."""
         ...
 
     def text_scores(self, terms: Sequence[str], column: Column, *, k1: float, b: float) -> TextScores:

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from rag.stores.coarse import coarse
 from rag.stores.segment import MAX_ROWS, ChunkLabel, DocumentLabel, Segment, VectorBlock
 from rag.stores.textindex import Numbers, Postings, build
 
@@ -94,7 +95,9 @@ def fill(block: VectorBlock, segment: Segment, rows: Numbers, vectors: Sequence[
     if last - first == len(rows):  # the rule when loading, and twice as fast
         places = slice(first, last)
         numbers = slice(int(segment.first_sentence[first]), int(segment.first_sentence[last]))
-    block.chunks[places] = np.frombuffer(b"".join(chunks), dtype=np.int16).reshape(-1, dimensions)
+    fixed = np.frombuffer(b"".join(chunks), dtype=np.int16).reshape(-1, dimensions).astype(np.float32)
+    block.chunks[places] = fixed
+    block.coarse[places], block.lost[places] = coarse(fixed)
     block.sentences[numbers] = np.frombuffer(b"".join(sentences), dtype=np.int8).reshape(-1, dimensions)
     block.scales[numbers] = np.frombuffer(b"".join(scales), dtype=np.float32)
 

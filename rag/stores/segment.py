@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.stores.coarse import ZERO, Bytes
 from rag.stores.encoding import Hashes
 from rag.stores.textindex import Numbers, Postings
 from rag.stores.vectors import Floats
@@ -40,6 +41,10 @@ class VectorBlock:
 
     chunks: Floats
     """Shape (rows, dimensions)."""
+    coarse: Bytes
+    """The same in one byte a component, and"""
+    lost: Floats
+    """what that takes away from each row (`rag.stores.coarse`)."""
     sentences: NDArray[np.int8]
     """Shape (sentences, dimensions)."""
     scales: Floats
@@ -49,13 +54,16 @@ class VectorBlock:
     def empty(cls, rows: int, sentences: int, dimensions: int) -> VectorBlock:
         return cls(
             chunks=np.zeros((rows, dimensions), dtype=np.float32),
+            coarse=np.full((rows, dimensions), ZERO, dtype=np.uint8),
+            lost=np.zeros(rows, dtype=np.float32),
             sentences=np.zeros((sentences, dimensions), dtype=np.int8),
             scales=np.ones(sentences, dtype=np.float32),
         )
 
     @property
     def nbytes(self) -> int:
-        return self.chunks.nbytes + self.sentences.nbytes + self.scales.nbytes
+        arrays = self.chunks, self.coarse, self.lost, self.sentences, self.scales
+        return sum(each.nbytes for each in arrays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

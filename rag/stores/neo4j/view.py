@@ -13,7 +13,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from rag.retrieval.view import ChunkInfo, Column, Floats, Link, Rows, TextScores
+from rag.retrieval.candidates import Dense
+from rag.retrieval.view import ChunkInfo, Column, Floats, Link, Near, Rows, TextScores
 from rag.stores.neo4j.connection import Row
 from rag.stores.neo4j.encoding import Card, hashes_of, unpack_card, unpack_shown, unpack_vectors
 from rag.stores.neo4j.statistics import Totals
@@ -84,6 +85,11 @@ class FetchedView:
     def cosines(self, vector: Floats) -> Floats | None:
         """Cosine of every row; None if none has a vector."""
         return self._scored(vector)[0]
+
+    def near(self, vector: Floats) -> Near | None:
+        """The same; the database has chosen the rows already."""
+        scores = self.cosines(vector)
+        return None if scores is None else Dense(scores)
 
     def sentence_cosines(self, vector: Floats, rows: Rows) -> list[Floats]:
         """For each of these rows the cosines of its sentences."""
