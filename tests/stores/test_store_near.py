@@ -49,6 +49,19 @@ def test_an_estimate_is_off_by_no_more_than_it_says(
     assert (np.abs(exact - found.products) <= found.margins).all()
 
 
+@given(st.integers(0, 200))
+def test_rows_along_what_rounding_takes_away_stay_within_the_margin(seed: int) -> None:
+    """The worst there can be: a chunk that points exactly where the question, or the chunk itself, was rounded"""
+    question = rows_of("even", 2, 384, seed)[1]
+    step = np.abs(question).max() / 63
+    row = fixed_point((question - np.rint(question / step) * step)[np.newaxis])
+    lost = row - np.clip(np.rint(row / 8), -127, 127) * 8
+    for rows, asked in ((row, question), (row, fixed_point(lost[0]))):
+        found = estimates(*coarse(rows), asked)
+        exact = rows.astype(np.float64) @ asked.astype(np.float64)
+        assert (np.abs(exact - found.products) <= found.margins).all()
+
+
 @given(kinds, st.integers(1, 300), st.integers(1, 50), st.integers(0, 1000))
 def test_what_is_left_out_cannot_be_among_the_nearest(kind: str, count: int, wanted: int, seed: int) -> None:
     """All rows that tie with the last of the nearest, or beat it, stay in"""
