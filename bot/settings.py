@@ -68,6 +68,11 @@ class Settings(BaseModel):
         None,
         "Model that makes follow-up questions stand alone, a fast one (`LLM_MODEL` if unset); `rule`: without a model.",
     )
+    llm_price: str | None = _field(
+        "LLM_PRICE",
+        None,
+        "Its price of a million tokens in and out, e.g. `0.15/0.60`; tells what `--extract llm` costs.",
+    )
     embedding_model: str = _field(
         "EMBEDDING_MODEL", "minilm", "`minilm` (offline), `openai:NAME[@DIMENSIONS]` or `fastembed:NAME`."
     )
@@ -149,6 +154,13 @@ class Settings(BaseModel):
             parts = urlsplit(value)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
                 raise ValueError("must be an address like `https://host/path`")
+        return value
+
+    @field_validator("llm_price")
+    @classmethod
+    def _is_price(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_price(value)
         return value
 
     @field_validator("neo4j_uri")
@@ -413,6 +425,18 @@ def parse_vector_index(text: str) -> VectorIndex:
     if quantisation not in {"none", "scalar", "binary"}:
         raise ValueError("quantisation is `none`, `scalar` or `binary`")
     return VectorIndex(m, ef_construction, quantisation)
+
+
+def parse_price(text: str) -> tuple[float, float]:
+    """Of a million tokens in and out. Raises `ValueError` naming the accepted form."""
+    first, slash, second = text.partition("/")
+    try:
+        price = float(first), float(second)
+    except ValueError:
+        slash = ""
+    if not slash or not all(0 <= each < 1e6 for each in price):
+        raise ValueError("must be two numbers like `0.15/0.60`: the price of a million tokens in and out")
+    return price
 
 
 def env_name(field: str) -> str:

@@ -215,6 +215,8 @@ class StoredDocument:
     pending: int
     """Chunks that are found by full text already, but wait for their vectors."""
     updated_at: datetime
+    extracted: int = 0
+    """Chunks that a language model has read for names and relations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,8 @@ class Chunk(NamedTuple):
     """What the embedder sees: the text, with the title and heading before it where they say something."""
     digest: str
     """Hash of everything its vectors depend on: chunks of equal digest may share them."""
+    extracted: str | None = None
+    """What a language model found in it (`rag.extracted`); None: none has read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

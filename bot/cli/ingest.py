@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bot.cli.audit import audited
 from bot.cli.common import FAILED, json_option, log_beside_result, print_json, run, settings
+from bot.cli.extraction import extracted, is_whole
 from bot.settings import Settings
 from rag.errors import InputError
 from rag.ingest import outcome as reports
@@ -27,7 +28,8 @@ from rag.ingest.sync import SyncPlan
 @click.option("--collection", default="public", show_default=True, help="Collection to put the documents into.")
 @click.option("--sync", "is_sync", is_flag=True, help="Also remove what vanished from the same folder.")
 @click.option("--dry-run", is_flag=True, help="Read everything, say what would happen, change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask before --sync removes more than a fifth.")
+@click.option("--extract", type=click.Choice(["llm"]), help="Have LLM_MODEL find entities and relations, too.")
+@click.option("--yes", is_flag=True, help="Do not ask before --sync removes more than a fifth, or --extract costs.")
 @click.option("--re-embed", is_flag=True, help="Forget all vectors and compute them anew with EMBEDDING_MODEL.")
 @click.option("--max-mb", default=64, show_default=True, type=click.IntRange(1, 4096), help="Refuse larger files.")
 @click.option("-q", "--quiet", is_flag=True, help="Only what needs attention, and the summary.")
@@ -37,6 +39,7 @@ def command(
     collection: str,
     is_sync: bool,  # noqa: FBT001 - click passes options by name
     dry_run: bool,  # noqa: FBT001 - likewise
+    extract: str | None,
     yes: bool,  # noqa: FBT001 - likewise
     re_embed: bool,  # noqa: FBT001 - likewise
     max_mb: int,
@@ -47,25 +50,35 @@ def command(
 
     Files that did not change cost nothing. Returns when text and vectors are in place; a running server serves them.
     Exit code 1 if a file could not be read; the others are in place all the same.
+
+    With --extract llm, LLM_MODEL reads what it has not read of the collection, PATH or not, after saying what that is
+    going to cost. A run that was interrupted is gone on with by the next one.
     """
-    if not paths and not re_embed:
-        raise click.UsageError("name at least one file or folder, or --re-embed")
+    if not paths and not re_embed and not extract:
+        raise click.UsageError("name at least one file or folder, or --re-embed, or --extract llm")
+    if extract and dry_run:
+        raise click.UsageError("--dry-run sends nothing to a model; leave --extract out")
     try:
         check_collection(collection)
     except InputError as error:
         raise click.UsageError(str(error)) from None
     configured = settings()
+    if extract and not configured.has_model:
+        raise click.UsageError("--extract llm needs a language model: set OPENAI_API_KEY or OPENAI_BASE_URL")
     log_beside_result(configured)
     options = _Options(collection, is_sync, dry_run, max_mb * 2**20, re_embed)
     confirm = _always if yes else _ask
     report = run(_ingest(configured, paths, options, confirm, quiet=as_json))
-    if as_json:
-        print_json({**asdict(report), "counts": dict(report.counts), "is_complete": report.is_complete})
-    else:
+    if not as_json:
         _print(report, is_dry_run=dry_run, is_quiet=quiet)
     if not dry_run:
         _leave_trace(configured, collection, report)
-    if not report.is_complete:
+    extraction = run(extracted(configured, collection, is_agreed=yes, quiet=as_json)) if extract else None
+    is_complete = report.is_complete and (extraction is None or is_whole(extraction))
+    if as_json:
+        value = {**asdict(report), "counts": dict(report.counts), "is_complete": is_complete}
+        print_json(value | ({"extraction": asdict(extraction)} if extraction else {}))
+    if not is_complete:
         raise click.exceptions.Exit(FAILED)
 
 

@@ -214,6 +214,7 @@ def document_json(item: StoredDocument) -> dict[str, Any]:
         "size": item.size,
         "chunks": item.chunks,
         "pending": item.pending,
+        "extracted": item.extracted,
         "updated": item.updated_at,
     }
 

@@ -21,8 +21,8 @@ FROM documents WHERE doc > ? ORDER BY doc
 """
 _CHUNKS = """
 SELECT ordinal, text, heading, page, language, digest, embedding_head, embedding_text, spans, names,
-       vector, sentences, scales
-FROM chunks LEFT JOIN vectors USING (chunk) WHERE doc = ? ORDER BY ordinal
+       found, vector, sentences, scales
+FROM chunks LEFT JOIN vectors USING (chunk) LEFT JOIN extracted USING (chunk) WHERE doc = ? ORDER BY ordinal
 """
 
 
@@ -62,20 +62,21 @@ def _dumped(connection: sqlite3.Connection, number: int, row: list[object], mode
         values[name] = tuple(orjson.loads(str(values[name])))
     chunks, vectors = [], []
     for chunk in connection.execute(_CHUNKS, (number,)):
-        chunks.append(_chunk(chunk[:10]))
-        vectors.append(_vectors(chunk[10:], model.dimensions) if model and chunk[10] is not None else None)
+        chunks.append(_chunk(chunk[:11]))
+        vectors.append(_vectors(chunk[11:], model.dimensions) if model and chunk[11] is not None else None)
     # The columns' types are those of a strict table.
     document = Document(chunks=tuple(chunks), **values)  # type: ignore[arg-type]
     return Dumped(document=document, vectors=tuple(vectors))
 
 
 def _chunk(row: tuple[object, ...]) -> Chunk:
-    ordinal, text, heading, page_, language, digest, head, whole, spans, names = row
+    ordinal, text, heading, page_, language, digest, head, whole, spans, names, found = row
     ends = np.frombuffer(spans, dtype=np.int32).tolist()  # type: ignore[call-overload]  # a blob
     named = orjson.loads(str(names)) if names else [()] * (len(ends) // 2)
     sentences = zip(ends[::2], ends[1::2], named, strict=True)
     values: dict[str, object] = {"ordinal": ordinal, "text": text, "heading": heading, "page": page_}
     values |= {"language": language, "digest": digest, "embedding_text": f"{head}{text}" if whole is None else whole}
+    values["extracted"] = found
     return Chunk(
         marked=(),
         folded=(),

@@ -19,10 +19,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from rag.cache.faq import Faq, PutOutcome
 from rag.errors import StoreUnavailable
+from rag.extracted import UnreadChunk
 from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, StoredDocument, Vectors
 from rag.records import Document
 from rag.retrieval.view import ChunkInfo
-from rag.stores import dump, faqs, reader, schema, writer
+from rag.stores import dump, extracted, faqs, reader, schema, writer
 from rag.stores.connection import damaged, explained
 from rag.stores.file import StoreFile
 from rag.stores.follower import POLL_S, Follower
@@ -162,6 +163,23 @@ class EmbeddedStore:
         """Write documents together with their vectors."""
         if documents:
             await self._write(self._writer.restore, documents, embedding)
+
+    async def enrich(self, documents: Sequence[Dumped], embedding: Embedding | None) -> None:
+        """The same for documents that got other names only; those that changed meanwhile stay as they are."""
+        if documents:
+            await self._write(self._writer.enrich, documents, embedding)
+
+    async def unread(self, collection: str, limit: int, *, after: int = 0) -> tuple[UnreadChunk, ...]:
+        """Chunks that no language model has read."""
+        return await self._read(extracted.unread, collection, limit, after)
+
+    async def keep_extracted(self, collection: str, found: Mapping[str, str]) -> None:
+        """Keep what one found."""
+        await self._write(lambda: extracted.keep(self._connection(), collection, found))
+
+    async def extracted(self, collection: str) -> Mapping[str, str]:
+        """By digest, what was found in this collection."""
+        return await self._read(extracted.of_collection, collection)
 
     async def put_faq(self, faq: Faq) -> None:
         """Add a FAQ, or replace the one with its id."""

@@ -17,7 +17,8 @@ from rag.stores.schema import meta
 
 _DOCUMENT = """
 SELECT collection, source, id, file, title, url, language, valid_from, valid_until, content_hash, size, chunks,
-       (SELECT count(*) FROM pending WHERE pending.doc = documents.doc), updated_at
+       (SELECT count(*) FROM pending WHERE pending.doc = documents.doc), updated_at,
+       (SELECT count(*) FROM extracted JOIN chunks c USING (chunk) WHERE c.doc = documents.doc)
 FROM documents
 """
 _PASSAGE = """
@@ -113,7 +114,7 @@ def vectors_generation(connection: sqlite3.Connection) -> int:
 def _document(row: tuple[object, ...]) -> StoredDocument:
     names = (
         *("collection", "source", "id", "file", "title", "url", "language", "valid_from", "valid_until"),
-        *("content_hash", "size", "chunks", "pending", "updated_at"),
+        *("content_hash", "size", "chunks", "pending", "updated_at", "extracted"),
     )
     values: dict[str, object] = dict(zip(names, row, strict=True))
     for name in ("valid_from", "valid_until"):

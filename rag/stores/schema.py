@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from rag.errors import EmbeddingMismatch, StoreTooNew
+from rag.stores import extracted
 from rag.stores.connection import damaged, explained, transaction
 
 VERSION = 1
@@ -107,11 +108,12 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """
     with explained(path):
         if _is_ours(connection, path):
+            connection.execute(extracted.TABLE)
             return
         with transaction(connection):
             if _is_ours(connection, path):  # another process was quicker
                 return
-            for statement in _TABLES.split(";\n"):
+            for statement in (*_TABLES.split(";\n"), extracted.TABLE):
                 if statement.strip():
                     connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")

@@ -19,6 +19,7 @@ import orjson
 from rag.errors import InputError
 from rag.ports import PendingChunk, Vectors
 from rag.records import Chunk, Document
+from rag.stores import extracted
 from rag.stores.connection import transaction
 from rag.stores.encoding import Hasher
 from rag.stores.schema import bump, check_embedding, embedding, set_meta
@@ -62,7 +63,9 @@ class Writer:
         """Write these documents, each in place of its former version; vectors of unchanged chunks stay."""
         with transaction(self._connection()) as connection:
             stamp = self._now().isoformat(timespec="seconds")
-            for document in documents:
+            is_read = extracted.are_there(connection)
+            for each in documents:
+                document = extracted.with_known(connection, each) if is_read else each
                 known = _known_vectors(connection, document)
                 _delete(connection, _numbers(connection, document.collection, [document.id], document.source))
                 self._insert(connection, document, [known.get(chunk.digest) for chunk in document.chunks], stamp)
@@ -70,18 +73,35 @@ class Writer:
 
     def restore(self, documents: Sequence[Dumped], model: Embedding | None) -> None:
         """Write documents with the vectors they come with; chunks that come without are treated as in `put`."""
-        given = [[_stored_row(found) if found else None for found in each.vectors] for each in documents]
         with transaction(self._connection()) as connection:
-            if model is not None and any(map(any, given)):
-                _remember(connection, model.model, model.dimensions)
-            stamp = self._now().isoformat(timespec="seconds")
-            for each, rows in zip(documents, given, strict=True):
-                document = each.document
-                known = _known_vectors(connection, document)
-                _delete(connection, _numbers(connection, document.collection, [document.id], document.source))
-                chunks = zip(document.chunks, rows, strict=True)
-                self._insert(connection, document, [row or known.get(chunk.digest) for chunk, row in chunks], stamp)
-            bump(connection, {each.document.collection for each in documents})
+            self._restore(connection, documents, model)
+
+    def enrich(self, documents: Sequence[Dumped], model: Embedding | None) -> None:
+        """The same for documents that got other names only: those that changed meanwhile stay as they are."""
+        with transaction(self._connection()) as connection:
+            same = [each for each in documents if _is_same(connection, each.document)]
+            fresh = [row[0] for row in connection.execute("SELECT id FROM faqs WHERE is_stale = 0")]
+            if same:
+                self._restore(connection, same, model)
+            for part in _slices(fresh):
+                connection.execute(
+                    f"UPDATE faqs SET is_stale = 0 WHERE is_stale = 1 AND id IN ({_marks(part)})",  # noqa: S608 - likewise
+                    part,
+                )
+
+    def _restore(self, connection: sqlite3.Connection, documents: Sequence[Dumped], model: Embedding | None) -> None:
+        given = [[_stored_row(found) if found else None for found in each.vectors] for each in documents]
+        if model is not None and any(map(any, given)):
+            _remember(connection, model.model, model.dimensions)
+        stamp = self._now().isoformat(timespec="seconds")
+        is_read = extracted.are_there(connection)
+        for each, rows in zip(documents, given, strict=True):
+            document = extracted.with_known(connection, each.document) if is_read else each.document
+            known = _known_vectors(connection, document)
+            _delete(connection, _numbers(connection, document.collection, [document.id], document.source))
+            chunks = zip(document.chunks, rows, strict=True)
+            self._insert(connection, document, [row or known.get(chunk.digest) for chunk, row in chunks], stamp)
+        bump(connection, {each.document.collection for each in documents})
 
     def remove(self, collection: str, ids: Sequence[str], source: str | None) -> int:
         """Remove documents with everything that hangs on them; how many there were."""
@@ -151,6 +171,8 @@ class Writer:
                 connection.execute(_INSERT_VECTORS, (number, *vector))
             else:
                 connection.execute("INSERT INTO pending VALUES (?, ?)", (number, doc))
+            if chunk.extracted is not None:
+                connection.execute("INSERT INTO extracted VALUES (?, ?)", (number, chunk.extracted))
 
     def _chunk_row(self, chunk: Chunk) -> tuple[object, ...]:
         terms, counts = self._terms(chunk.marked)
@@ -230,6 +252,15 @@ def _numbers(connection: sqlite3.Connection, collection: str, ids: Sequence[str]
             query, parameters = query + " AND source = ?", [*parameters, source]
         found.extend(row[0] for row in connection.execute(query, parameters))
     return found
+
+
+def _is_same(connection: sqlite3.Connection, document: Document) -> bool:
+    """Whether the document that is there was made of the same text."""
+    row = connection.execute(
+        "SELECT content_hash, chunks FROM documents WHERE collection = ? AND source = ? AND id = ?",
+        (document.collection, document.source, document.id),
+    ).fetchone()
+    return row is not None and row == (document.content_hash, len(document.chunks))
 
 
 def _delete(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:

@@ -27,6 +27,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from rag.analyse import analyse
 from rag.cache.faq import Faq
 from rag.errors import InputError, StoreTooNew
+from rag.extracted import decoded
 from rag.ingest.chunk import index_terms
 from rag.ingest.discover import check_collection
 from rag.records import Chunk, Document, Sentence
@@ -79,6 +80,8 @@ class ChunkLine(_Line):
     embedding_text: str | None = None
     """None: the text itself."""
     sentences: tuple[tuple[int | str, ...], ...] = Field(min_length=1, max_length=_MAX_SENTENCES)
+    extracted: str | None = None
+    """What a language model found in it, as `rag.extracted` says."""
     vector: str | None = None
     floats: str | None = None
     rows: str | None = None
@@ -194,7 +197,10 @@ def _chunk_fields(chunk: Chunk, vectors: StoredVectors | None) -> dict[str, Any]
         "digest": chunk.digest,
         "embedding_text": None if chunk.embedding_text == chunk.text else chunk.embedding_text,
         "sentences": [(sentence.start, sentence.end, *sentence.names) for sentence in chunk.sentences],
-    } | ({} if vectors is None else _vector_fields(vectors))
+    } | (
+        ({} if chunk.extracted is None else {"extracted": chunk.extracted})
+        | ({} if vectors is None else _vector_fields(vectors))
+    )
 
 
 def _vector_fields(vectors: StoredVectors) -> dict[str, str]:
@@ -240,6 +246,7 @@ def _chunk(ordinal: int, line: ChunkLine) -> Chunk:
         sentences=_sentences(line.sentences, len(line.text)),
         embedding_text=line.text if line.embedding_text is None else line.embedding_text,
         digest=line.digest,
+        extracted=_extracted(line),
     )
 
 
@@ -254,6 +261,12 @@ def _sentences(rows: Sequence[tuple[int | str, ...]], length: int) -> tuple[Sent
         found.append(Sentence(start, end, tuple(map(str, names))))
         at = end
     return tuple(found)
+
+
+def _extracted(line: ChunkLine) -> str | None:
+    if line.extracted is not None and decoded(line.extracted).sentences != len(line.sentences):
+        raise InputError("what a language model found does not fit the sentences of its chunk")
+    return line.extracted
 
 
 def _vectors(line: ChunkLine, embedding: Embedding | None) -> StoredVectors | None:

@@ -139,7 +139,8 @@ class _Import:
             *(document.content_hash, len(document.chunks), document.title, document.url),
             *(document.valid_from, document.valid_until),
         )
-        return is_same and there.pending <= dumped.vectors.count(None)
+        read = sum(chunk.extracted is not None for chunk in document.chunks)
+        return is_same and there.pending <= dumped.vectors.count(None) and there.extracted >= read
 
     async def _put_faq(self, faq: Faq) -> None:
         """The file's answer takes the place of any other to the same question."""

@@ -9,7 +9,7 @@ from rag.ingest.parse import PARSER_VERSION, parse_file
 from rag.ingest.parse.document import ParsedDocument
 from tests.support.process import SAMPLE
 
-GOLDEN = {("1", "1"): "3bbd817a85d054ce85f13c099d057fc4abcf966ff2b2ead5ed5ea086508e59b6"}
+GOLDEN = {("1", "1"): "d006dbe78fab42f7d05a84d419a35bc920e23359a5bef25583ba17e432d5bfc3"}
 """By version of the parser and of the chunker, the records of the sample."""
 
 

@@ -26,7 +26,7 @@ MATCH (d:Document {number: number})
 OPTIONAL MATCH (d)-[:HAS]->(c:Chunk {document: number})
 WITH d, c ORDER BY d.number, c.ordinal
 RETURN properties(d), collect([c.ordinal, c.text, c.heading, c.page, c.language, c.digest, c.embedding_head,
-  c.embedding_text, c.spans, c.names, c.embedding, c.vectors])
+  c.embedding_text, c.spans, c.names, c.embedding, c.vectors, c.extracted])
 """
 _SECONDS = 120.0
 
@@ -78,7 +78,7 @@ def _dumped(values: dict[str, Any], rows: list[list[Any]], model: Embedding | No
 
 
 def _chunk(row: list[Any]) -> Chunk:
-    ordinal, text, heading, page_, language, digest, head, whole, spans, names, *_ = row
+    ordinal, text, heading, page_, language, digest, head, whole, spans, names, _, _, found = row
     named = orjson.loads(names) if names else [()] * (len(spans) // 2)
     sentences = zip(spans[::2], spans[1::2], named, strict=True)
     return Chunk(
@@ -93,6 +93,7 @@ def _chunk(row: list[Any]) -> Chunk:
         sentences=tuple(Sentence(start, end, tuple(each)) for start, end, each in sentences),
         embedding_text=whole if whole is not None else head + text,
         digest=digest,
+        extracted=found,
     )
 
 

@@ -20,7 +20,8 @@ RETURN c.key, c.digest, c.embedding_head, c.embedding_text, c.text, c.spans ORDE
 """
 _FIELDS = """
 d.collection, d.source, d.id, d.file, d.title, d.url, d.language, d.valid_from, d.valid_until, d.content_hash, d.size,
-d.chunks, COUNT { (d)-[:HAS]->(:Pending) }, d.updated_at
+d.chunks, COUNT { (d)-[:HAS]->(:Pending) }, d.updated_at,
+COUNT { (d)-[:HAS]->(c:Chunk) WHERE c.extracted IS NOT NULL }
 """
 _DOCUMENTS = f"""
 MATCH (d:Document) WHERE d.collection IN $collections AND ($source IS NULL OR d.source = $source)
@@ -97,7 +98,8 @@ async def embedding(connection: Connection) -> tuple[str, int] | None:
 
 
 def _document(row: Row) -> StoredDocument:
-    collection, source, id_, file, title, url, language, since, until, content_hash, size, chunks, pending, at = row
+    collection, source, id_, file, title, url, language, since, until, content_hash, size, *counts_ = row
+    chunks, pending, at, read = counts_
     return StoredDocument(
         collection=collection,
         source=source,
@@ -113,6 +115,7 @@ def _document(row: Row) -> StoredDocument:
         chunks=chunks,
         pending=pending,
         updated_at=datetime.fromisoformat(at),
+        extracted=read,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from rag.extracted import related
 from rag.records import Chunk, Document
 from rag.stores.encoding import Hasher
 from rag.stores.neo4j.connection import Row
@@ -36,6 +37,8 @@ class Prepared:
         mentions: dict[str, list[list[Any]]] = {}
         in_documents: Counter[str] = Counter()
         answers: dict[str, list[int]] = {}
+        self.related: list[list[Any]] = []
+        """[subject, relation, object, key of the chunk that says so]"""
         hasher, key = Hasher(), first + len(documents)
         for number, document in enumerate(documents, first):
             span = (_iso(document.valid_from, ALWAYS_FROM), _iso(document.valid_until, ALWAYS_UNTIL))
@@ -53,6 +56,7 @@ class Prepared:
                 for name, sentences in _named(chunk).items():
                     held.add(name)
                     mentions.setdefault(name, []).append([key, sentences])
+                self.related += [[*each, key] for each in related(chunk.extracted)]
                 key += 1
             in_documents.update(held)
         # In order of name, so that whoever writes meets the locks in the same order.
@@ -138,6 +142,7 @@ def _chunk_row(document: Document, chunk: Chunk, nth: int, hasher: Hasher, *, ke
         "folded": _repeated(chunk.folded) if is_folded else None,
         "card": pack_card(chunk, key=key, document=number, passage_id=passage, hasher=hasher),
         "names": _names(chunk),
+        "extracted": chunk.extracted,
         "spans": [at for sentence in chunk.sentences for at in (sentence.start, sentence.end)],
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 from rag.errors import InputError, StoreTooNew, StoreUnavailable
 from rag.stores.neo4j.connection import COLD_S, Connection, Transaction
 
-VERSION = 1
+VERSION = 2
 OLDEST = (5, 26)
 
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
@@ -37,6 +37,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE CONSTRAINT grapevine_faq IF NOT EXISTS FOR (n:Faq) REQUIRE n.id IS UNIQUE",
         "MERGE (m:Grapevine {id: 0}) ON CREATE SET m.version = 0, m.next = 1, m.faq_version = 0",
     ),
+    ("CREATE INDEX grapevine_related IF NOT EXISTS FOR ()-[r:RELATED]-() ON (r.chunk)",),
 )
 """Step n leads from version n to n + 1. Every statement may be repeated: two processes may start at once."""
 

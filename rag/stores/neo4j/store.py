@@ -18,11 +18,12 @@ from neo4j import AsyncDriver
 
 from rag.cache.faq import Faq, PutOutcome
 from rag.errors import StoreError
+from rag.extracted import UnreadChunk
 from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, StoredDocument, Vectors
 from rag.records import Document
 from rag.retrieval.question import Asked, ask
 from rag.retrieval.view import ChunkInfo
-from rag.stores.neo4j import dump, faqs, reader, schema, writer
+from rag.stores.neo4j import dump, extracted, faqs, reader, schema, writer
 from rag.stores.neo4j.connection import COLD_S, Connection, PoolGauges, Transaction
 from rag.stores.neo4j.encoding import pack_quantised, pack_vectors
 from rag.stores.neo4j.retrieval import Retrieval
@@ -116,7 +117,13 @@ class Neo4jStore:
             return
         await self._put([(document, {}) for document in documents])
 
-    async def _put(self, documents: Sequence[tuple[Document, Given]], embedding: Embedding | None = None) -> None:
+    async def _put(
+        self,
+        documents: Sequence[tuple[Document, Given]],
+        embedding: Embedding | None = None,
+        *,
+        is_enriched: bool = False,
+    ) -> None:
         await self.open()
         groups: dict[str, list[tuple[Document, Given]]] = {}
         for document, given in documents:
@@ -133,7 +140,8 @@ class Neo4jStore:
             stale = 0
             for name, group in sorted(groups.items()):
                 given = {place: vectors for _, each in group for place, vectors in each.items()}
-                stale += await writer.put(transaction, name, [document for document, _ in group], now, given)
+                wanted = [document for document, _ in group]
+                stale += await writer.put(transaction, name, wanted, now, given, is_enriched=is_enriched)
             return stale
 
         if await self._connection.write(work):
@@ -152,17 +160,42 @@ class Neo4jStore:
 
     async def restore(self, documents: Sequence[Dumped], embedding: Embedding | None) -> None:
         """Write documents with the vectors they come with; chunks that come without are treated as in `put`."""
-        if not documents:
-            return
+        if documents:
+            await self._restore(documents, embedding)
+
+    async def enrich(self, documents: Sequence[Dumped], embedding: Embedding | None) -> None:
+        """The same for documents that got other names only; those that changed meanwhile stay as they are."""
+        if documents:
+            await self._restore(documents, embedding, is_enriched=True)
+
+    async def _restore(
+        self, documents: Sequence[Dumped], embedding: Embedding | None, *, is_enriched: bool = False
+    ) -> None:
         given = [_given(each, embedding) for each in documents]
         await self._put(
             [(each.document, vectors) for each, vectors in zip(documents, given, strict=True)],
             embedding if any(given) else None,
+            is_enriched=is_enriched,
         )
         if embedding is not None:
             changed = Counter(each.document.collection for each in documents for v in each.vectors if v is not None)
             self._attached.update(changed)
             await self._index_vectors(changed, embedding.dimensions)
+
+    async def unread(self, collection: str, limit: int, *, after: int = 0) -> tuple[UnreadChunk, ...]:
+        """Chunks that no language model has read."""
+        await self.open()
+        return await extracted.unread(self._connection, collection, limit, after)
+
+    async def keep_extracted(self, collection: str, found: Mapping[str, str]) -> None:
+        """Keep what one found."""
+        await self.open()
+        await self._connection.write(lambda t: extracted.keep(t, collection, found))
+
+    async def extracted(self, collection: str) -> Mapping[str, str]:
+        """By digest, what was found in this collection."""
+        await self.open()
+        return await extracted.of_collection(self._connection, collection)
 
     async def pending(self, limit: int, *, after: int = 0) -> tuple[PendingChunk, ...]:
         """Chunks that wait for vectors."""

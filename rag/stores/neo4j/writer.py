@@ -14,7 +14,7 @@ from typing import Any
 from rag.errors import EmbeddingMismatch, InputError
 from rag.ports import PendingChunk, Vectors
 from rag.records import Document
-from rag.stores.neo4j import faqs
+from rag.stores.neo4j import extracted, faqs
 from rag.stores.neo4j.connection import Row, Transaction
 from rag.stores.neo4j.rows import Former, Given, Prepared
 from rag.stores.neo4j.schema import VERSION, embedding, label
@@ -72,6 +72,12 @@ WITH e, row UNWIND row[1] AS number
 MATCH (d:Document {number: number})
 CREATE (d)-[:ANSWERS]->(e)
 """
+_PUT_RELATED = """
+UNWIND $related AS row
+MATCH (a:Entity {collection: $collection, name: row[0]}), (b:Entity {collection: $collection, name: row[2]})
+CREATE (a)-[:RELATED {relation: row[1], chunk: row[3]}]->(b)
+"""
+_DROP_RELATED = "UNWIND $keys AS key MATCH ()-[r:RELATED {chunk: key}]->() DELETE r"
 _KEEP_VECTORS = """
 UNWIND $digests AS row
 MATCH (old:Chunk {digest: row[0]}) WHERE old.collection = $collection AND old.embedding IS NOT NULL
@@ -153,16 +159,29 @@ async def begin(transaction: Transaction, count: int = 0) -> int:
 
 
 async def put(
-    transaction: Transaction, collection: str, documents: Sequence[Document], now: datetime, given: Given | None = None
+    transaction: Transaction,
+    collection: str,
+    documents: Sequence[Document],
+    now: datetime,
+    given: Given | None = None,
+    *,
+    is_enriched: bool = False,
 ) -> int:
     """Write documents of one collection, each in place of its former version; vectors of unchanged chunks stay.
 
-    Returns how many chunks are stale now, for `sweep`.
+    `is_enriched`: they got other names only, so those that changed meanwhile stay as they are, and no answer goes
+    stale. Returns how many chunks are stale now, for `sweep`.
     """
     given = given or {}
     documents = list({(document.source, document.id): document for document in documents}.values())
     total = sum(len(document.chunks) for document in documents)
     first = await begin(transaction, len(documents) + total)
+    if is_enriched:
+        documents = await extracted.same(transaction, collection, documents)
+        total = sum(len(document.chunks) for document in documents)
+        if not documents:
+            return 0
+    documents = await extracted.with_known(transaction, collection, documents)
     tally, prepared = Tally(), Prepared(documents, first, now)
     former = Former(await _rows(transaction, _OLD, collection=collection, identities=prepared.identities))
     former.take_off(tally)
@@ -173,11 +192,14 @@ async def put(
     await _run(transaction, _PUT_NEXT, numbers=[row["number"] for row in prepared.documents if row["chunks"] > 1])
     await _run(transaction, _PUT_MENTIONS, collection=collection, names=prepared.mentions)
     await _run(transaction, _PUT_ANSWERS, collection=collection, names=prepared.answers)
+    if prepared.related:
+        await _run(transaction, _PUT_RELATED, collection=collection, related=prepared.related)
     brought = [[key, *given[place]] for place, key in prepared.places.items() if place in given]
     await _set_vectors(transaction, brought)
     kept = await _rows(transaction, _KEEP_VECTORS, collection=collection, digests=prepared.digests(but=given))
     await _run(transaction, _RETIRE.format(label=label(collection)), keys=former.keys)
-    await faqs.outdate(transaction, collection, former.ids)
+    if not is_enriched:
+        await faqs.outdate(transaction, collection, former.ids)
     await _count(
         transaction,
         collection,
@@ -194,6 +216,7 @@ async def sweep(transaction: Transaction) -> int:
     """Delete stale chunks, a thousand at a time; how many there were."""
     await begin(transaction)
     keys = [row[0] for row in await _rows(transaction, STALE)]
+    await _run(transaction, _DROP_RELATED, keys=keys)
     await _run(transaction, _DROP_CHUNKS, keys=keys)
     return len(keys)
 
@@ -208,6 +231,7 @@ async def remove(transaction: Transaction, collection: str, ids: Sequence[str], 
     tally = Tally()
     former.take_off(tally)
     await _run(transaction, _DROP_ANSWERS, numbers=former.numbers)
+    await _run(transaction, _DROP_RELATED, keys=former.keys)
     await _run(transaction, _DROP_CHUNKS, keys=former.keys)
     await _run(
         transaction, "UNWIND $numbers AS n MATCH (d:Document {number: n}) DETACH DELETE d", numbers=former.numbers
