@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from bot.telemetry.line import TurnLine, TurnLog
     from bot.web.telegram import TelegramDoor
     from rag.cache.faq import FaqStore
+    from rag.generate.llm import OpenAIAnswerer
     from rag.ports import Answerer, Embedder, Reranker, Retriever, Rewriter
     from rag.stores.neo4j import Neo4jStore
 
@@ -230,6 +231,28 @@ async def open_answerer(settings: Settings) -> AsyncIterator[tuple[Answerer, Asy
     client = _openai(settings, settings.openai_api_key, settings.openai_base_url)
     try:
         yield OpenAIAnswerer(client, settings.llm_model), client
+    finally:
+        await client.close()
+
+
+def _rewriter(settings: Settings, client: AsyncOpenAI | None) -> Rewriter:
+    """What makes follow-ups stand alone: a model where there is one, unless told otherwise."""
+    if client is None or settings.rewrite_model == "rule":
+        return RuleRewriter()
+    from rag.generate.rewrite import ModelRewriter  # noqa: PLC0415 - see the top
+
+    return ModelRewriter(client, settings.rewrite_model or settings.llm_model)
+
+
+@asynccontextmanager
+async def open_extractor(settings: Settings) -> AsyncIterator[OpenAIAnswerer]:
+    """The model that reads documents for `grapevine ingest --extract llm`: patient, as nobody is waiting."""
+    from rag.generate.llm import OpenAIAnswerer, Patience  # noqa: PLC0415 - see the top
+
+    client = _openai(settings, settings.openai_api_key, settings.openai_base_url)
+    patience = Patience(stall_s=60.0, retries=6, longest_backoff_s=60.0)
+    try:
+        yield OpenAIAnswerer(client, settings.llm_model, temperature=0.0, answers_json=True, patience=patience)
     finally:
         await client.close()
 
