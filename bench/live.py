@@ -31,31 +31,13 @@ from aiogram.client.telegram import TelegramAPIServer
 from adapters.ports import Delivery, Final, Inbound, StopOutcome, StopRequest
 from adapters.telegram.platform import TelegramPlatform
 from tests.emulators.telegram import TOKEN
+from tests.support.live_stories import TRACES, Trace, even
 from tests.support.optimum import World, least_lag_s
 
 LATENCY_S = 0.05
-Trace = list[tuple[float, str]]
 Json = dict[str, Any]
 
 
-def steady(tokens: int, per_second: float) -> Trace:
-    """Tokens of about six characters, a little uneven, without anything that Markdown would change."""
-    return [((0.7 + 0.6 * ((n * 7919) % 101) / 100) / per_second, f"w{n:03} ") for n in range(tokens)]
-
-
-def with_pause(trace: Trace, share: float, seconds: float) -> Trace:
-    place = int(len(trace) * share)
-    return [*trace[:place], (trace[place][0] + seconds, trace[place][1]), *trace[place + 1 :]]
-
-
-TRACES: dict[str, Trace] = {
-    "600 tokens at 90/s": steady(600, 90),
-    "600 tokens at 50/s": steady(600, 50),
-    "40 tokens at 50/s": steady(40, 50),
-    "40 tokens at 20/s": steady(40, 20),
-    "42 tokens, 6 s pause": with_pause(steady(42, 50), 0.5, 6.0),
-    "300 tokens, 6 s pause": with_pause(steady(300, 50), 0.5, 6.0),
-}
 PEER_AT_MOST = {
     "600 tokens at 90/s": 0.75,
     "600 tokens at 50/s": 0.75,
@@ -243,7 +225,7 @@ async def first(count: int = 60) -> Json:
             began = time.monotonic()
             await bot.send_chat_action(chat, "typing")
             trips.append((time.monotonic() - began) * 1000)
-            shown = await show(ours, chat, steady(4, 100))
+            shown = await show(ours, chat, even(4, 100))
             assert shown.delivery is not None
             assert shown.delivery.first_visible_at is not None
             extra.append((shown.delivery.first_visible_at - shown.arrivals[0][0]) * 1000)
@@ -265,7 +247,7 @@ async def crowd(count: int = 500) -> Json:
     async with platform() as server, client(server.url) as bot, adapter(bot) as ours:
         chats = list(range(1, count + 1))
         await server.people(chats)
-        trace = steady(100, 20)
+        trace = even(100, 20)
         shown = await asyncio.gather(*(show(ours, chat, trace) for chat in chats))
         finished_at = time.monotonic()
         calls = await server.get("calls")

@@ -12,20 +12,27 @@ from dataclasses import dataclass
 
 from adapters.ports import Allowance
 
-_HORIZON_CALLS = 2.2
-_HORIZON_MOST_S = 6.0
+_HORIZON_CALLS = 1.6
+_HORIZON_MOST_S = 10.0
 """Spare calls are spent as if the answer went on for so many calls' worth of time, but at most so long."""
-_KEPT = 0.45
+_EAGER = 1.25
+_EAGERNESS = 0.75
+"""Below so many spare calls the pace slows down faster than in proportion: what is left has to last, most answers being
+short, but not all."""
+_KEPT = 0.52
 """Spare calls kept back for the end of the answer."""
-_AFTER_SILENCE = 0.9
+_AFTER_SILENCE = 1.3
 """Share of the usual interval that text waits for company when it comes after a silence."""
-_QUIET = (0.2, 8.0)
-_QUIET_WHERE_RICH = (0.12, 5.0)
-"""The model is silent when nothing came for so many seconds, and for so many of its usual gaps between two tokens."""
+_QUIET = (0.2, 10.0)
+_QUIET_WHERE_RICH = (0.04, 4.0)
+"""The model is silent when nothing came for so many seconds, and for its usual gap between two tokens and so many times
+by how much that gap usually varies: an even stream's silence is noticed at once, an uneven one's gaps are none."""
 _RICH = 1.5
 """With so many calls left, a call too early is cheap."""
-_CLOSEST_S = 0.2
+_CLOSEST_S = 0.1
 """A silence this soon after a call has little to show yet."""
+_TOGETHER_S = 0.002
+"""What comes so soon after another piece came with it: it says nothing about the model's pace."""
 
 
 @dataclass(slots=True)
@@ -34,6 +41,8 @@ class Rhythm:
 
     gap_s: float = 0.05
     """Usual time between two tokens."""
+    deviation_s: float = 0.025
+    """By how much it usually varies."""
     arrived_at: float = 0.0
     """When the latest text came."""
     waiting_since: float | None = None
@@ -48,8 +57,11 @@ class Rhythm:
 
     def arrived(self, now: float) -> None:
         """More text."""
-        if self.arrived_at:
-            self.gap_s += 0.1 * (min(1.0, now - self.arrived_at) - self.gap_s)
+        if self.arrived_at and now - self.arrived_at > _TOGETHER_S:
+            # As TCP estimates its time-outs (RFC 6298).
+            error_s = min(1.0, now - self.arrived_at) - self.gap_s
+            self.deviation_s += (abs(error_s) - self.deviation_s) / 4
+            self.gap_s += error_s / 8
         self.arrived_at = now
         if self.waiting_since is None:
             self.waiting_since = now
@@ -73,14 +85,16 @@ class Rhythm:
         if spare < 0:
             return sent_at + (1 - spare) / self.per_second
         horizon_s = min(_HORIZON_CALLS / self.per_second, _HORIZON_MOST_S)
-        interval_s = 1 / (self.per_second + spare / horizon_s)
+        spent: float = spare * min(spare, _EAGER) ** _EAGERNESS
+        interval_s = 1 / (self.per_second + spent / horizon_s)
         due_at = waiting_since + _AFTER_SILENCE * interval_s
-        return due_at if waiting_since > sent_at + interval_s / 2 else min(due_at, sent_at + interval_s)
+        return due_at if waiting_since > sent_at + interval_s / 2 else sent_at + interval_s
 
     def _quiet_at(self, sent_at: float) -> float:
         affordable_at = sent_at + max(0.0, 1 - self.level) / self.per_second
-        least_s, gaps = _QUIET_WHERE_RICH if self.level >= _RICH else _QUIET
-        return max(self.arrived_at + max(least_s, gaps * self.gap_s), sent_at + _CLOSEST_S, affordable_at)
+        least_s, deviations = _QUIET_WHERE_RICH if self.level >= _RICH else _QUIET
+        quiet_s = max(least_s, self.gap_s + deviations * self.deviation_s)
+        return max(self.arrived_at + quiet_s, sent_at + _CLOSEST_S, affordable_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

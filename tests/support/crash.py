@@ -75,7 +75,8 @@ class _Question:
 
     def is_answered_by(self, message: Message) -> bool:
         """Whether the message holds the whole answer, and is not growing any more."""
-        return f"This answers {self.name}." in message.text and not message.buttons
+        is_growing = any(button["callback_data"].startswith("stop:") for button in message.buttons)
+        return f"This answers {self.name}." in message.text and not is_growing
 
 
 class CrashSuite:

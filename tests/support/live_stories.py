@@ -36,6 +36,52 @@ def with_pause(trace: Trace, at: float, seconds: float) -> Trace:
     return [*trace[:place], (pause_s + seconds, token), *trace[place + 1 :]]
 
 
+def even(tokens: int, per_second: float) -> Trace:
+    """Tokens of five characters, a little uneven, without anything that Markdown would change."""
+    return [((0.7 + 0.6 * ((n * 7919) % 101) / 100) / per_second, f"w{n:03} ") for n in range(tokens)]
+
+
+TRACES: dict[str, Trace] = {
+    "600 tokens at 90/s": even(600, 90),
+    "600 tokens at 50/s": even(600, 50),
+    "40 tokens at 50/s": even(40, 50),
+    "40 tokens at 20/s": even(40, 20),
+    "42 tokens, 6 s pause": with_pause(even(42, 50), 0.5, 6.0),
+    "300 tokens, 6 s pause": with_pause(even(300, 50), 0.5, 6.0),
+}
+"""What `bench/live.py` measures over loopback, too."""
+
+
+def alike(tokens: int, per_second: float, *, pause_at: float | None = None, count: int = 10) -> list[Trace]:
+    """Answers of about this length and pace, perhaps with a silence of 6 s at about this share of it."""
+    rng = random.Random(tokens)
+    traces = []
+    for seed in range(count):
+        trace = steady(int(tokens * rng.uniform(0.95, 1.05)), per_second * rng.uniform(0.95, 1.05), seed=seed)
+        traces.append(trace if pause_at is None else with_pause(trace, pause_at + rng.uniform(-0.05, 0.05), 6.0))
+    return traces
+
+
+def anyhow(count: int, *, seed: int, longest_s: float = 15.0) -> list[Trace]:
+    """Answers of any length, at any pace: even, at random, or several tokens at once; some with a silence."""
+    rng = random.Random(seed)
+    return [_anyhow(rng, longest_s) for _ in range(count)]
+
+
+def _anyhow(rng: random.Random, longest_s: float) -> Trace:
+    per_second = rng.uniform(15, 120)
+    tokens = min(int(10 ** rng.uniform(1.0, 2.75)), int(longest_s * per_second))
+    together = rng.choice([0, 1, 3, 5, 8])
+    trace: Trace = []
+    for n in range(tokens):
+        if together == 0:
+            pause_s = rng.expovariate(per_second)
+        else:
+            pause_s = rng.uniform(0.7, 1.3) * together / per_second if n % together == 0 else 0.0
+        trace.append((pause_s, rng.choice(["claim ", "cover ", "the ", "paid ", "so. "])))
+    return with_pause(trace, rng.uniform(0.1, 0.9), rng.uniform(1, 7)) if rng.random() < 0.3 else trace
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
     """One answer to be shown."""
@@ -67,8 +113,10 @@ class Told:
         assert self.delivery.lag_ms is not None
         return self.delivery.lag_ms / 1000
 
-    def optimum_s(self, *, step_s: float = 0.025, is_first_fixed: bool = True) -> float:
+    def optimum_s(self, *, step_s: float | None = None, is_first_fixed: bool = True) -> float:
         """The least lag with as many calls; `is_first_fixed`: the first word is shown at once, as here."""
+        length_s = self.arrivals[-1][0] - self.arrivals[0][0]
+        step_s = step_s or (0.05 if length_s > 3 else 0.025 if length_s > 1.2 else 0.01)
         first_at = self.arrivals[0][0] if is_first_fixed else None
         calls = len(self.platform.starts)
         return least_lag_s(self.arrivals, calls, first_at=first_at, world=World(step_s=step_s))

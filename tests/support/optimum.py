@@ -45,7 +45,7 @@ def least_lag_s(
     at = np.array([a for a, _ in arrivals]) - begin
     chars = np.array([c for _, c in arrivals], dtype=np.float64)
     grid = np.arange(slots) * step
-    upto = np.searchsorted(at, grid + 1e-9, side="right")
+    upto = np.searchsorted(at, grid + 1e-6, side="right")
     count = np.concatenate([[0.0], np.cumsum(chars)])[upto]
     moment = np.concatenate([[0.0], np.cumsum(chars * at)])[upto]
     shown: Floats = np.asarray(grid + world.round_trip_s, dtype=np.float64)
