@@ -235,15 +235,6 @@ async def open_answerer(settings: Settings) -> AsyncIterator[tuple[Answerer, Asy
         await client.close()
 
 
-def _rewriter(settings: Settings, client: AsyncOpenAI | None) -> Rewriter:
-    """What makes follow-ups stand alone: a model where there is one, unless told otherwise."""
-    if client is None or settings.rewrite_model == "rule":
-        return RuleRewriter()
-    from rag.generate.rewrite import ModelRewriter  # noqa: PLC0415 - see the top
-
-    return ModelRewriter(client, settings.rewrite_model or settings.llm_model)
-
-
 @asynccontextmanager
 async def open_extractor(settings: Settings) -> AsyncIterator[OpenAIAnswerer]:
     """The model that reads documents for `grapevine ingest --extract llm`: patient, as nobody is waiting."""
