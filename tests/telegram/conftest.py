@@ -8,6 +8,7 @@ from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 
 from tests.emulators.telegram import TelegramEmulator
+from tests.support.telegram_chat import BotInChats, chatting
 
 
 @pytest.fixture
@@ -24,3 +25,10 @@ async def bot(emu: TelegramEmulator) -> AsyncIterator[Bot]:
     bot = Bot(emu.token, session=AiohttpSession(api=TelegramAPIServer.from_base(emu.url)))
     yield bot
     await bot.session.close()
+
+
+@pytest.fixture
+async def chats(emu: TelegramEmulator, bot: Bot) -> AsyncIterator[BotInChats]:
+    """A bot that answers in chats of that server."""
+    async with chatting(emu, bot) as chats:
+        yield chats

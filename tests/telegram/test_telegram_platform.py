@@ -12,7 +12,8 @@ from aiogram.client.telegram import TelegramAPIServer
 
 from adapters.live.budget import Limit, LocalBudget, per_chat
 from adapters.ports import Delivery, Final, Inbound, SourceLink, StopOutcome, StopRequest
-from adapters.telegram.platform import TelegramLiveMessage, TelegramPlatform
+from adapters.telegram.chat_action import TelegramLiveMessage
+from adapters.telegram.platform import TelegramPlatform
 from adapters.telegram.polling import TokenRefused
 from tests.emulators.telegram import Limits, TelegramEmulator
 

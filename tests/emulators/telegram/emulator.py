@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import web
 
 from tests.emulators.telegram.checks import user_entities
+from tests.emulators.telegram.drafts import Previews
 from tests.emulators.telegram.errors import ApiError
 from tests.emulators.telegram.faults import Fault, FaultPlan, FloodControl, Limits
 from tests.emulators.telegram.methods import METHODS
@@ -42,9 +44,12 @@ class TelegramEmulator:
         self.messages: dict[tuple[int, int], Message] = {}
         self.callbacks: dict[str, Json] = {}
         self.drafts: list[Json] = []
+        self.previews = Previews(lambda: self.now())
         self.commands: dict[tuple[str, str], list[Json]] = {}
         """By scope (`chat:<id>` for one chat's own) and language."""
         self.files: dict[str, bytes] = {}
+        self.local_files: Path | None = None
+        """Set: files lie in this folder and are named by their path, as a server of one's own with --local does it."""
         self.calls: list[Call] = []
         self.faults = FaultPlan()
         self.flood = FloodControl(limits or Limits(), self.now)
@@ -107,7 +112,7 @@ class TelegramEmulator:
         user = user or self.user()
         query_id = str(900_000 + len(self.callbacks))
         self.callbacks[query_id] = {"answered": False, "text": None, "is_alert": False, "at": self.now()}
-        shown = message.json()
+        shown = message.json(reply_to=self.messages.get((message.chat.id, message.reply_to or 0)))
         if is_inaccessible:
             shown = {"chat": message.chat.json(), "message_id": message.message_id, "date": 0}
         body = {
@@ -120,6 +125,17 @@ class TelegramEmulator:
         self.updates.add("callback_query", body, key=f"user:{user.id}")
         return query_id
 
+    def send_document(
+        self, content: bytes, name: str, *, caption: str = "", user: User | None = None, size: int | None = None
+    ) -> Message:
+        """Somebody sends a file to the bot; `size` is what the server says of it."""
+        file_id = f"file{len(self.files)}"
+        self.files[file_id] = content
+        if self.local_files is not None:
+            (self.local_files / file_id).write_bytes(content)
+        document = {"file_id": file_id, "file_unique_id": f"u{file_id}", "file_name": name}
+        return self.say(caption, user=user, document={**document, "file_size": size or len(content)})
+
     def edit(self, message: Message, text: str) -> None:
         """Somebody changes what they wrote."""
         message.versions.append(
@@ -128,12 +144,13 @@ class TelegramEmulator:
         self.updates.add("edited_message", message.json(), key=f"chat:{message.chat.id}")
         self.changed()
 
-    def migrate(self, group: Chat, chat_id: int) -> Chat:
-        """A group becomes a supergroup: another chat, whose messages are counted anew."""
+    def migrate(self, group: Chat, chat_id: int, *, is_told: bool = True) -> Chat:
+        """A group becomes a supergroup: another chat, whose messages are counted anew; the bot may be told or not."""
         migrated = self.group(chat_id, title=group.title or "")
         for chat, told in ((group, {"migrate_to_chat_id": chat_id}), (migrated, {"migrate_from_chat_id": group.id})):
             message = self.post(chat, self.user(), "", entities=[], extra=told)
-            self.updates.add("message", message.json(), key=f"chat:{chat.id}")
+            if is_told:
+                self.updates.add("message", message.json(), key=f"chat:{chat.id}")
         group.migrated_to = chat_id
         return migrated
 
