@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -10,6 +11,10 @@ from types import SimpleNamespace
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiohttp import ClientSession, TraceConfig, TraceRequestEndParams
+
+log = logging.getLogger(__name__)
+
+_SKEW_S = 60.0
 
 
 class TelegramSession(AiohttpSession):
@@ -32,6 +37,7 @@ class TelegramSession(AiohttpSession):
         self._connect = connect
         self._wall = wall
         self._offset_s = 0.0
+        self._has_told_skew = False
 
     def server_time(self) -> float:
         """Seconds since the epoch by Telegram's clock, as far as its last answer told; else by this machine's."""
@@ -57,3 +63,6 @@ class TelegramSession(AiohttpSession):
                 self._offset_s = parsedate_to_datetime(date).timestamp() - self._wall()
             except ValueError:  # a proxy's invention: the last known offset stands
                 return
+            if abs(self._offset_s) > _SKEW_S and not self._has_told_skew:
+                self._has_told_skew = True
+                log.warning("this machine's clock is %.0f s off Telegram's; set it right", -self._offset_s)
