@@ -42,7 +42,7 @@ async def test_an_answer_grows_in_one_message_and_ends_whole(data: Path) -> None
         async with serving(data, **settings(telegram, model)) as server:
             telegram.say("What does it cost to insure my motorbike against theft?", user=telegram.user(1001))
             (message,) = await telegram.wait_for(
-                lambda t: [m for m in t.from_bot(1001) if "Report the theft" in m.text and not m.buttons]
+                lambda t: [m for m in t.from_bot(1001) if "Report the theft" in m.text and not m.is_growing]
             )
             assert message.edits >= 3
             assert len(telegram.from_bot(1001)) == 1
@@ -80,7 +80,7 @@ async def test_a_question_confirmed_before_a_crash_is_answered_after_it(data: Pa
         model.script(Reply(tokens=words(ANSWER)))
         async with serving(data, **settings(telegram, model)):
             (message,) = await telegram.wait_for(
-                lambda t: [m for m in t.from_bot(1001) if "Report the theft" in m.text and not m.buttons]
+                lambda t: [m for m in t.from_bot(1001) if "Report the theft" in m.text and not m.is_growing]
             )
             assert len(telegram.from_bot(1001)) == 1
             assert message.text.count("Report the theft") == 3
@@ -100,7 +100,7 @@ async def test_stop_ends_the_model_call_and_keeps_what_was_shown(data: Path) -> 
             async with asyncio.timeout(10):
                 await exchange.disconnected.wait()
             (message, *_) = await telegram.wait_for(
-                lambda t: [m for m in t.from_bot(1001) if "Stopped" in m.text and not m.buttons]
+                lambda t: [m for m in t.from_bot(1001) if "Stopped" in m.text and not m.is_growing]
             )
             assert message.text.startswith("Theft of the whole motorbike")
 
@@ -120,7 +120,7 @@ async def test_a_shutdown_waits_for_the_answer(data: Path) -> None:
             assert await stopping == 0
             (message,) = telegram.from_bot(1001)
             assert message.text.count("Report the theft") == 3
-            assert not message.buttons
+            assert not message.is_growing
 
 
 async def test_an_answer_beyond_the_drain_is_resumed(data: Path) -> None:
@@ -138,7 +138,7 @@ async def test_an_answer_beyond_the_drain_is_resumed(data: Path) -> None:
         model.script(Reply(tokens=words(ANSWER)))
         async with serving(data, **settings(telegram, model)):
             (message,) = await telegram.wait_for(
-                lambda t: [m for m in t.from_bot(1001) if "Report the theft" in m.text and not m.buttons]
+                lambda t: [m for m in t.from_bot(1001) if "Report the theft" in m.text and not m.is_growing]
             )
             assert telegram.from_bot(1001) == [message]
 

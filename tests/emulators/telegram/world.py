@@ -108,6 +108,11 @@ class Message:
         """All inline buttons, row after row."""
         return [button for row in (self.reply_markup or {}).get("inline_keyboard", []) for button in row]
 
+    @property
+    def is_growing(self) -> bool:
+        """Whether it says that more is to come: it can be stopped."""
+        return any(button.get("callback_data", "").startswith("stop:") for button in self.buttons)
+
     def json(self, *, reply_to: Message | None = None) -> Json:
         body: Json = {
             "message_id": self.message_id,
