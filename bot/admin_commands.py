@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from adapters.admin import AdminPlatform, Choice, IncomingFile, Notice, NoticeAt
 from adapters.ports import Platform
 from bot.access import COLLECTION
@@ -39,6 +41,8 @@ from bot.uploads import UploadError, safe_name
 from rag.errors import RagError
 from rag.ingest.parse.sniff import declared_format, unknown_suffix
 from rag.ports import CollectionCounts, KnowledgeStore
+
+log = structlog.get_logger(__name__)
 
 _NEW, _CANCEL = "+", "-"
 """Choices that are no collection's name."""
@@ -96,8 +100,11 @@ class AdminCommands:
         self._platforms[name] = platform
 
     async def resume(self) -> None:
-        """Take up the notices of a process that died. Raises `StateError`."""
-        await self._notices.resume()
+        """Take up the notices of a process that died."""
+        try:
+            await self._notices.resume()
+        except StateError as error:
+            log.warning("notices_not_resumed", cause=str(error))
 
     async def stop(self) -> None:
         """Show nothing more; jobs go on."""

@@ -11,9 +11,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.admin_commands import AdminCommands, Health
 from bot.allowance import Allowance, Ceilings
 from bot.auth import Sessions, admin_token
 from bot.commands import Commands
@@ -22,6 +24,7 @@ from bot.faqs.desk import Faqs
 from bot.faqs.job import WARM, warm_kind
 from bot.faqs.suggest import follow_ups
 from bot.faqs.warm import Warmer
+from bot.fetch_job import FETCH, fetch_kind
 from bot.ingest_job import documents_kinds
 from bot.intake import Intake
 from bot.jobs import JobRunner
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from redis.asyncio import Redis
 
+    from adapters.admin import AdminPlatform
     from adapters.ports import Budget, Inbound, Platform, StopOutcome, StopRequest
     from adapters.slack.platform import SlackPlatform
     from adapters.telegram.platform import TelegramPlatform
@@ -381,34 +385,28 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             past=conversations,
             allowance=await _allowance(settings, state, replica),
         )
+        pool = await stack.enter_async_context(ParserPool())
+        work = await _work(core, state, pool)
+        health = Health(
+            version=version("grapevine-bot"),
+            recent=lambda: tuple(recent),
+            missing=_readiness(core),
+            degraded=lambda: replica.degraded,
+            pools=partial(_pools, core.store),
+        )
+        admins = _admins(core, work, health, hash_key)
         telegram = None
         if settings.telegram_bot_token:
-            from adapters.telegram.limits import charges  # noqa: PLC0415 - see the top
-            from adapters.telegram.platform import TelegramPlatform  # noqa: PLC0415 - see the top
-
-            session = _telegram_session(settings)
-            stack.push_async_callback(session.close)
-            bot = _telegram_bot(settings, session)
-            budget = replica.budget(f"telegram:{bot.id}", charges)
-            telegram = TelegramPlatform(
-                bot,
-                accept=intake.accept,
-                stop=intake.stop,
-                budget=budget,
-                backlog_s=settings.backlog_s,
-                server_time=session.server_time,
-                webhook_note=Note(state, f"telegram-webhook:{bot.id}"),
-                desk=Commands(
-                    past=conversations,
-                    passages=core.search,
-                    documents=core.store,
-                    places=places,
-                    examples=core.faqs.examples,
-                    retention_days=settings.retention_days,
-                    hash_key=hash_key,
-                ),
+            desk = Commands(
+                past=conversations,
+                passages=core.search,
+                documents=core.store,
+                places=places,
+                examples=core.faqs.examples,
+                retention_days=settings.retention_days,
+                hash_key=hash_key,
             )
-            stack.push_async_callback(telegram.close)
+            telegram = await _telegram(stack, core, state, replica, intake=intake, admins=admins, desk=desk)
             intake.connect("telegram", telegram)
         slack = None
         if settings.slack_bot_token:
@@ -417,11 +415,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             budget = replica.budget(f"slack:{_fingerprint(settings.slack_bot_token)}", slack_charges)
             slack = await stack.enter_async_context(_open_slack(settings, intake.accept, intake.stop, budget))
             intake.connect("slack", slack)
-        pool = await stack.enter_async_context(ParserPool())
-        uploads = Uploads(settings.data / "uploads")
-        table = await JobTable.open(state)
-        kinds = documents_kinds(core.store, core.embedder, pool, uploads)
-        runner = JobRunner(table, {**kinds, WARM: warm_kind(core.faqs)})
+        stack.push_async_callback(admins.stop)
         services = WebServices(
             turns=turns,
             retriever=core.search,
@@ -441,12 +435,12 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
         )
         admin = AdminServices(
             sessions=Sessions(await SessionTable.open(state), key=token),
-            jobs=table,
-            runner=runner,
-            uploads=uploads,
+            jobs=work.table,
+            runner=work.runner,
+            uploads=work.uploads,
             store=core.store,
-            recent=lambda: tuple(recent),
-            pools=partial(_pools, core.store),
+            recent=health.recent,
+            pools=health.pools,
         )
         yield Application(
             core=core,
@@ -455,11 +449,83 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             intake=intake,
             conversations=conversations,
             web=build_app(services, admin, core.faqs, _telegram_door(settings, telegram)),
-            jobs=runner,
+            jobs=work.runner,
             telegram=telegram,
             slack=slack,
             admin_token_file=token_file,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What does jobs, and what they need."""
+
+    runner: JobRunner
+    table: JobTable
+    uploads: Uploads
+    chats: dict[str, AdminPlatform]
+    """Where admins send files from; filled as platforms are built."""
+
+
+async def _work(core: Core, state: SqliteState, pool: ParserPool) -> _Work:
+    chats: dict[str, AdminPlatform] = {}
+    uploads = Uploads(core.settings.data / "uploads")
+    table = await JobTable.open(state)
+    kinds = {**documents_kinds(core.store, core.embedder, pool, uploads), FETCH: fetch_kind(chats, uploads)}
+    runner = JobRunner(table, {**kinds, WARM: warm_kind(core.faqs)})
+    return _Work(runner=runner, table=table, uploads=uploads, chats=chats)
+
+
+def _admins(core: Core, work: _Work, health: Health, hash_key: bytes) -> AdminCommands:
+    return AdminCommands(
+        admins=core.settings.admins,
+        key=hash_key,
+        store=core.store,
+        faqs=core.faqs,
+        runner=work.runner,
+        table=work.table,
+        platforms=work.chats,
+        health=health,
+    )
+
+
+async def _telegram(
+    stack: AsyncExitStack,
+    core: Core,
+    state: SqliteState,
+    replica: Replica,
+    *,
+    intake: Intake,
+    admins: AdminCommands,
+    desk: Commands,
+) -> TelegramPlatform:
+    from adapters.telegram.admin import TelegramAdmin  # noqa: PLC0415 - see the top
+    from adapters.telegram.limits import charges  # noqa: PLC0415 - see the top
+    from adapters.telegram.platform import TelegramPlatform  # noqa: PLC0415 - see the top
+
+    settings = core.settings
+    session = _telegram_session(settings)
+    stack.push_async_callback(session.close)
+    bot = _telegram_bot(settings, session)
+    budget = replica.budget(f"telegram:{bot.id}", charges)
+    hands = TelegramAdmin(bot, admins, admins=_people(settings.admins, "telegram"), budget=budget)
+    stack.push_async_callback(hands.close)
+    admins.connect("telegram", hands)
+    telegram = TelegramPlatform(
+        bot,
+        routers=(hands.router(),),
+        introductions=(hands.introduce, lambda _bot: admins.resume()),
+        accept=intake.accept,
+        stop=intake.stop,
+        budget=budget,
+        streaming=settings.telegram_streaming,
+        backlog_s=settings.backlog_s,
+        server_time=session.server_time,
+        webhook_note=Note(state, f"telegram-webhook:{bot.id}"),
+        desk=desk,
+    )
+    stack.push_async_callback(telegram.close)
+    return telegram
 
 
 async def _places(core: Core, state: SqliteState, redis: SharedRedis | None) -> Places:
@@ -536,11 +602,19 @@ def _telegram_door(settings: Settings, telegram: TelegramPlatform | None) -> Tel
 
 def _telegram_session(settings: Settings) -> TelegramSession:
     from aiogram.client.telegram import TelegramAPIServer  # noqa: PLC0415 - see the top
+    from aiohttp import ClientSession, TCPConnector, TraceConfig  # noqa: PLC0415 - see the top
 
     from adapters.telegram.session import TelegramSession  # noqa: PLC0415 - see the top
 
     api = TelegramAPIServer.from_base(settings.telegram_api_url)
-    return TelegramSession(api=api, tls=trust(settings.ca_file))
+    tls = trust(settings.ca_file)
+
+    def connect(tracing: TraceConfig) -> ClientSession:
+        # aiogram's own reads neither HTTPS_PROXY nor NO_PROXY. Otherwise the same: 100 connections, names for an hour.
+        connector = TCPConnector(ssl=tls, limit=100, ttl_dns_cache=3600)
+        return ClientSession(connector=connector, trust_env=True, trace_configs=[tracing])
+
+    return TelegramSession(api=api, connect=connect)
 
 
 def _telegram_bot(settings: Settings, session: TelegramSession) -> Bot:
@@ -591,6 +665,11 @@ async def _open_slack(
             yield slack
         finally:
             await slack.close()
+
+
+def _people(admins: frozenset[str], platform: Platform) -> list[str]:
+    """The ids of those who are admins on this platform."""
+    return [name.partition(":")[2] for name in admins if name.startswith(f"{platform}:")]
 
 
 def _fingerprint(token: SecretStr) -> str:

@@ -24,7 +24,8 @@ from aiohttp import ClientError
 from adapters.admin import AdminDesk, FileUnavailable, IncomingFile, NoticeAt
 from adapters.ports import Budget
 from adapters.telegram.inbound import conversation_of
-from adapters.telegram.notice import BUTTON, TelegramNotice
+from adapters.telegram.menu import PRIVATE
+from adapters.telegram.notice import BUTTON, EVERY_S, TelegramNotice
 from adapters.telegram.words import LANGUAGES
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ _HOSTED = "https://api.telegram.org/"
 _FETCH_S = 600
 _CHUNK = 256 * 1024
 _COMMANDS = ("faq", "status", "latency")
-ADMIN_COMMANDS: Mapping[str, Mapping[str, str]] = {
+ADMIN_COMMANDS: Mapping[str, dict[str, str]] = {
     "en": {
         "faq": "Admin: add, list, remove or warm FAQs",
         "status": "Admin: documents, jobs, connections",
@@ -72,6 +73,7 @@ class TelegramAdmin:
         desk: What is asked.
         admins: The ids of the admins on Telegram.
         budget: What calls may be spent.
+        every_s: At least so long between two edits of one notice.
         now: Monotonic seconds.
     """
 
@@ -82,12 +84,14 @@ class TelegramAdmin:
         *,
         admins: Iterable[str],
         budget: Budget,
+        every_s: float = EVERY_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bot = bot
         self._desk = desk
         self._admins = sorted(admins)
         self._budget = budget
+        self._every_s = every_s
         self._now = now
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -143,7 +147,9 @@ class TelegramAdmin:
 
     def notice(self, at: NoticeAt) -> TelegramNotice:
         """The message at this place."""
-        return TelegramNotice(self._bot, at, budget=self._budget, spawn=self._spawn, now=self._now)
+        return TelegramNotice(
+            self._bot, at, budget=self._budget, spawn=self._spawn, every_s=self._every_s, now=self._now
+        )
 
     async def fetch(self, file: IncomingFile) -> AsyncIterator[bytes]:
         """A file's bytes, over HTTP or, from a local server that keeps its files here, from the disk."""
@@ -156,7 +162,7 @@ class TelegramAdmin:
         """Put the admin commands into the lists of the admins; one who never wrote to the bot has none."""
         for admin in self._admins:
             for language, sentences in LANGUAGES.items():
-                listed = {**sentences.commands, **ADMIN_COMMANDS[language]}
+                listed = {name: sentences.commands[name] for name in PRIVATE} | ADMIN_COMMANDS[language]
                 commands = [BotCommand(command=name, description=what) for name, what in listed.items()]
                 scope = BotCommandScopeChat(chat_id=int(admin))
                 try:

@@ -17,11 +17,12 @@ from adapters.telegram.words import LANGUAGES
 
 log = logging.getLogger(__name__)
 
-_PRIVATE = ("start", "new", "stop", "retry", "sources", "forget", "help")
+PRIVATE = ("start", "new", "stop", "retry", "sources", "forget", "help")
+"""What can be said in a private chat."""
 _GROUPS = ("ask", "new", "stop", "retry", "sources", "forget", "help")
 _SCOPES = (
-    (BotCommandScopeDefault(), _PRIVATE),
-    (BotCommandScopeAllPrivateChats(), _PRIVATE),
+    (BotCommandScopeDefault(), PRIVATE),
+    (BotCommandScopeAllPrivateChats(), PRIVATE),
     (BotCommandScopeAllGroupChats(), _GROUPS),
 )
 

@@ -43,6 +43,7 @@ class TelegramNotice:
         at: Where.
         budget: What calls may be spent.
         spawn: Starts background work.
+        every_s: At least so long between two edits.
         now: Monotonic seconds.
         sleep: Waits.
     """
@@ -54,6 +55,7 @@ class TelegramNotice:
         *,
         budget: Budget,
         spawn: Spawn,
+        every_s: float = EVERY_S,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -64,6 +66,7 @@ class TelegramNotice:
         self._message_id = at.message_id
         self._budget = budget
         self._spawn = spawn
+        self._every_s = every_s
         self._now = now
         self._sleep = sleep
         self._ticket = secrets.token_hex(8)
@@ -87,7 +90,7 @@ class TelegramNotice:
     async def _catch_up(self) -> None:
         until, failures = self._now() + WORTH_S, 0
         while self._wanted != self._shown and self._now() < until:
-            if (pause_s := self._shown_at + EVERY_S - self._now()) > 0:
+            if (pause_s := self._shown_at + self._every_s - self._now()) > 0:
                 await self._sleep(pause_s)
             call = Call(
                 ticket=self._ticket,

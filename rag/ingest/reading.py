@@ -121,9 +121,9 @@ class Reading:
         tally.written += 1
         tally.chunks += len(document.chunks)
         if len(tally.names) < MOST_NAMES:
-            tally.names.update(
-                name for chunk in document.chunks for sentence in chunk.sentences for name in sentence.names
-            )
+            for chunk in document.chunks:
+                for sentence in chunk.sentences:
+                    tally.names.update(_longest(sentence.names))
         if not is_own and tally.held is None:
             tally.held = document
         else:
@@ -171,3 +171,14 @@ class Reading:
         gone = [identity for identity in before if identity.startswith(f"{file.id}#") and identity not in tally.ids]
         if gone and not self.options.is_dry_run:
             await self.store.remove(self.options.collection, gone, source=file.source)
+
+
+def _longest(names: Iterable[str]) -> list[str]:
+    """Those that are no part of another: `nguyen van an` is indexed as `nguyen van`, `van an`, ... as well."""
+    kept: list[str] = []
+    whole = " "
+    for name in sorted(names, key=len, reverse=True):
+        if f" {name} " not in whole:
+            kept.append(name)
+            whole += f"{name} | "
+    return kept

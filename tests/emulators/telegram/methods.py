@@ -12,6 +12,8 @@ from tests.emulators.telegram.world import Chat, Json, Message, Version
 if TYPE_CHECKING:
     from tests.emulators.telegram.emulator import TelegramEmulator
 
+MOST_BYTES = 20 * 2**20
+"""What a bot can fetch of a file (https://core.telegram.org/bots/api#getfile)."""
 Method = Callable[["TelegramEmulator", Json], Awaitable[Any]]
 
 
@@ -76,6 +78,7 @@ async def send_message(emu: TelegramEmulator, params: Json) -> Json:
     markup = keyboard(params)
     reply_to = _reply(emu, chat, params)
     emu.flood.spend(chat.id)
+    emu.previews.dismiss(chat.id)
     message = emu.post(
         chat, emu.bot_user, text, entities=entities, reply_markup=markup, thread_id=thread, reply_to=reply_to
     )
@@ -145,10 +148,12 @@ async def send_message_draft(emu: TelegramEmulator, params: Json) -> bool:
         raise bad_request("TEXTDRAFT_PEER_INVALID")
     if not int(params.get("draft_id") or 0):
         raise bad_request("DRAFT_ID_INVALID")
-    if utf16(str(params.get("text", ""))) > 4096:
-        raise bad_request("message is too long")
+    if params.get("text"):
+        content(params)
     emu.flood.spend(chat.id)
     emu.drafts.append(dict(params))
+    can_stop = params.get("can_stop") in {True, "true", "True"}
+    emu.previews.show(chat.id, int(params["draft_id"]), str(params.get("text", "")), can_stop=can_stop)
     emu.changed()
     return True
 
@@ -193,11 +198,13 @@ async def get_file(emu: TelegramEmulator, params: Json) -> Json:
     file_id = str(params.get("file_id"))
     if file_id not in emu.files:
         raise bad_request("wrong file_id or the file is temporarily unavailable")
+    if len(emu.files[file_id]) > MOST_BYTES and emu.local_files is None:
+        raise bad_request("file is too big")
     return {
         "file_id": file_id,
         "file_unique_id": f"u{file_id}",
         "file_size": len(emu.files[file_id]),
-        "file_path": f"documents/{file_id}",
+        "file_path": str(emu.local_files / file_id) if emu.local_files is not None else f"documents/{file_id}",
     }
 
 
