@@ -75,7 +75,7 @@ def _told(report: ExtractionReport) -> list[str]:
         more = f" and {len(names) - _DOCUMENTS_NAMED} more" if len(names) > _DOCUMENTS_NAMED else ""
         lines.append(
             f"no valid answer for {_many(len(report.failed), 'chunk')} of {', '.join(names[:_DOCUMENTS_NAMED])}{more}; "
-            "the next run sends them again"
+            "the next run asks again"
         )
     if report.calls:
         least = "" if report.is_counted else "at least "

@@ -45,6 +45,10 @@ class Reader(ModelServer):
         """The texts of all passages that were sent so far."""
         return [text for each in self.exchanges if is_extraction(each) for text in passages(each)]
 
+    def forget_script(self) -> None:
+        """Answer from the facts alone from now on."""
+        self._replies.clear()
+
     def _take(self, exchange: Exchange) -> Reply:
         reply = super()._take(exchange)
         if reply.tokens is not None or not is_extraction(exchange):
