@@ -1,10 +1,12 @@
-"""Whom outgoing connections trust, the same for every client."""
+"""Whom outgoing connections trust and which proxy they take, the same for every client."""
 
 from __future__ import annotations
 
 import os
 import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import certifi
 
@@ -28,3 +30,11 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
     except (ssl.SSLError, OSError) as error:
         raise SettingsError(f"GRAPEVINE_CA_FILE: {ca_file} holds no certificates that can be read (PEM)") from error
     return context
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for an address; None: none."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme)

@@ -40,7 +40,7 @@ from bot.state.sessions import SessionTable
 from bot.state.spending import SqliteSpending
 from bot.state.sqlite import SqliteState
 from bot.state.transcripts import SqliteTranscripts
-from bot.tls import trust
+from bot.tls import proxy_for, trust
 from bot.turn import Turns
 from bot.uploads import Uploads
 from rag.cache.faq import FaqBook
@@ -656,10 +656,13 @@ async def _open_slack(
             settings.slack_bot_token.get_secret_value(),
             base_url=settings.slack_api_url.rstrip("/") + "/",
             session=session,
+            ssl=trust(settings.ca_file),
             retry_handlers=[],
         )
         app = AsyncApp(client=client, raise_error_for_unhandled_request=False)
         socket = AsyncSocketModeHandler(app, settings.slack_app_token.get_secret_value())
+        # The SDK reads HTTPS_PROXY by itself, but not NO_PROXY.
+        client.proxy = socket.client.proxy = proxy_for(settings.slack_api_url)
         slack = SlackPlatform(app, socket=socket, accept=accept, stop=stop, budget=budget)
         try:
             yield slack
