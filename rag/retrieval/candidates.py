@@ -89,6 +89,14 @@ def top(scores: Floats, count: int, above: float) -> Ints:
     return np.asarray(np.sort(places), np.int32)
 
 
+def distinct(*arrays: Ints) -> Ints:
+    """All their values, ascending, each once: for few of them several times as fast as `np.unique`."""
+    values = np.sort(np.concatenate(arrays))
+    is_new = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=is_new[1:])
+    return np.asarray(values[is_new], np.int32)
+
+
 class Dense:
     """`rag.retrieval.view.Near` over cosines that are all there."""
 

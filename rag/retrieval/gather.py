@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rag.retrieval.candidates import MAX_TARGETS, POOL, SEEDS, Bridge, Candidates, Ints, linked, top
+from rag.retrieval.candidates import MAX_TARGETS, POOL, SEEDS, Bridge, Candidates, Ints, distinct, linked, top
 from rag.retrieval.question import Asked
 from rag.retrieval.rank import Weights, base_scores, strength
 from rag.retrieval.view import Floats, Near, TextScores, View
@@ -30,27 +30,27 @@ def gather(
     near = view.near(asked.vector) if asked.vector is not None else None
     found = top(text.scores, pool, 0.0)
     if near is not None:
-        found = np.union1d(found, near.best(pool))
+        found = distinct(found, near.best(pool))
     titled = _titled(view, asked)
     searched = {int(document) for document in view.document_of[found]}
     rows = _Rows(view, asked, text, near)
     first = rows.candidates(found, searched | titled.keys(), searched, titled)
-    bridges = _worthwhile(first, linked(view, asked, _seeds(first, weights)), weights)
+    base = base_scores(first, weights)
+    bridges = _worthwhile(first, linked(view, asked, _seeds(first, base)), base, weights)
     if bridges:
         led_to = np.asarray([bridge.row for bridge in bridges if bridge.row >= 0], np.int32)
         everything = searched | titled.keys() | {bridge.target for bridge in bridges}
-        first = rows.candidates(np.union1d(found, led_to), everything, searched, titled)
+        first = rows.candidates(distinct(found, led_to), everything, searched, titled)
     return replace(first, bridges=bridges, holds=view.holds(asked.terms, asked.column, first.rows))
 
 
-def _seeds(candidates: Candidates, weights: Weights) -> list[int]:
-    base = base_scores(candidates, weights)
+def _seeds(candidates: Candidates, base: Floats) -> list[int]:
     return [int(document) for document in candidates.documents[np.lexsort((candidates.documents, -base))[:SEEDS]]]
 
 
-def _worthwhile(candidates: Candidates, bridges: list[Bridge], weights: Weights) -> tuple[Bridge, ...]:
+def _worthwhile(candidates: Candidates, bridges: list[Bridge], scores: Floats, weights: Weights) -> tuple[Bridge, ...]:
     """The best bridge to each document, of the documents that gain most: only they are looked at more closely."""
-    base = dict(zip(candidates.documents.tolist(), base_scores(candidates, weights).tolist(), strict=True))
+    base = dict(zip(candidates.documents.tolist(), scores.tolist(), strict=True))
     best: dict[int, tuple[float, Bridge]] = {}
     for bridge in bridges:
         gain = max(0.0, base[bridge.source]) * strength(bridge, weights)
@@ -74,7 +74,7 @@ class _Rows:
         best = [self._best(kept, self._text.scores)]
         if self._near is not None:
             best.append(self._best(kept, self._near))
-        rows = np.unique(np.concatenate([rows, *best])).astype(np.int32)
+        rows = distinct(rows, *best)
         self._score_sentences(rows)
         return Candidates(
             rows=rows,

@@ -18,12 +18,20 @@ from rag.stores.textindex import Numbers
 
 
 class _Said(NamedTuple):
-    """The names in the sentences of one document, in order: three parallel arrays."""
+    """The names in the sentences of one document, in order: parallel arrays."""
 
+    part: int
+    """The part of the layout that the document is in."""
     keys: Hashes
     rows: Numbers
     sentences: Numbers
     """Index within the chunk."""
+    places: Numbers
+    """Among the keys of the part's `mentions`."""
+
+    def kept(self, mask: NDArray[np.bool_]) -> _Said:
+        """Those of them."""
+        return _Said(self.part, self.keys[mask], self.rows[mask], self.sentences[mask], self.places[mask])
 
 
 class _Place(NamedTuple):
@@ -56,12 +64,12 @@ def known_names(layout: Layout, keys: Hashes) -> list[int]:
 
 def links_from(layout: Layout, documents: Sequence[int], limit: int) -> list[Link]:
     """Sentences of these documents that name others: written links first, then the names that fewest answer to."""
-    said = [_said(layout, document) for document in documents]
+    said = [_answered(layout, _said(layout, document)) for document in documents]
     keys = np.unique(np.concatenate([each.keys for each in said])) if said else np.zeros(0, dtype=np.uint64)
     targets = titled(layout, keys)
     degrees = np.array([len(each) for each in targets], dtype=np.int64)
     links: list[Link] = []
-    for document, (names, rows, sentences) in zip(documents, said, strict=True):
+    for document, (_, names, rows, sentences, _) in zip(documents, said, strict=True):
         indexes = np.searchsorted(keys, names)
         explicit = is_explicit(names)
         order = np.lexsort((degrees[indexes], ~explicit))
@@ -116,11 +124,12 @@ def shared_names(layout: Layout, documents: Sequence[int], degree: tuple[int, in
     """Rare names in sentences of these documents, joined with the sentences of others that hold them."""
     links: list[Link] = []
     for source in documents:
-        names, rows, sentences = _said(layout, source)
+        said = _said(layout, source)
+        held = _held_by(layout, said)
+        is_wanted = ~is_explicit(said.keys) & (held >= degree[0]) & (held <= degree[1])
+        _, names, rows, sentences, _ = said.kept(is_wanted)
         keys, first = np.unique(names, return_index=True)
-        degrees = _spread(layout, keys)
-        is_wanted = ~is_explicit(keys) & (degrees >= degree[0]) & (degrees <= degree[1])
-        keys, first, degrees = keys[is_wanted], first[is_wanted], degrees[is_wanted]
+        degrees = held[is_wanted][first]
         # Each of these names stands in another document too, so no more than `limit` of them are needed.
         rarest = np.lexsort((first, degrees))[:limit]
         mentions = _mentions(layout, keys[rarest], but=source)
@@ -154,7 +163,29 @@ def _said(layout: Layout, document: int) -> _Said:
     start, end = np.searchsorted(segment.said_in, np.array([first, last], dtype=np.int32)).tolist()
     sentences = segment.said_in[start:end]
     chunks = segment.row_of_sentence[sentences]
-    return _Said(segment.said[start:end], layout.rows_at(at, chunks), sentences - segment.first_sentence[chunks])
+    return _Said(
+        at,
+        segment.said[start:end],
+        layout.rows_at(at, chunks),
+        sentences - segment.first_sentence[chunks],
+        segment.said_at[start:end],
+    )
+
+
+def _answered(layout: Layout, said: _Said) -> _Said:
+    """The names among them that some document answers to."""
+    mask = layout.parts[said.part].segment.is_title[said.places]
+    for at, part in enumerate(layout.parts):
+        if at != said.part:
+            starts, ends = part.segment.titles.slices(said.keys)
+            mask = mask | (ends > starts)
+    return said.kept(mask)
+
+
+def _held_by(layout: Layout, said: _Said) -> NDArray[np.int64]:
+    """For each name how many documents hold it in a sentence."""
+    own = layout.parts[said.part].held_by[said.places].astype(np.int64)
+    return own + _spread(layout, said.keys, but=said.part)
 
 
 def _answers(layout: Layout, document: int) -> Hashes:
@@ -163,12 +194,12 @@ def _answers(layout: Layout, document: int) -> Hashes:
     return segment.answers[segment.first_answer[place] : segment.first_answer[place + 1]]
 
 
-def _spread(layout: Layout, keys: Hashes) -> NDArray[np.int64]:
-    """For each key how many documents hold it in a sentence."""
+def _spread(layout: Layout, keys: Hashes, *, but: int = -1) -> NDArray[np.int64]:
+    """For each key how many documents hold it in a sentence, those of one part left out."""
     counts = np.zeros(len(keys), dtype=np.int64)
-    for part in layout.parts:
+    for number, part in enumerate(layout.parts):
         known = part.segment.mentions.keys
-        if len(known):
+        if number != but and len(known):
             at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
             counts += np.where(known[at] == keys, part.held_by[at], 0)
     return counts

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rag.stores.coarse import coarse
 from rag.stores.segment import MAX_ROWS, ChunkLabel, DocumentLabel, Segment, VectorBlock
-from rag.stores.textindex import Numbers, Postings, build
+from rag.stores.textindex import Numbers, Postings, build, build_numbered
 
 _PAGE = 512
 
@@ -176,6 +176,8 @@ def _segment(collection: str, documents: Sequence[tuple[Any, ...]], chunks: _Chu
     first_answer = _offsets(_sizes(answered))
     languages = tuple(dict.fromkeys(chunks.languages))
     codes = {language: code for code, language in enumerate(languages)}
+    mentions, said_at = build_numbered(said, said_in)
+    answering = build(answers, np.repeat(np.arange(len(numbers), dtype=np.int32), np.diff(first_answer)))
     name_lists = (tuple(orjson.loads(each)) for each in names)
     return Segment(
         collection=collection,
@@ -196,13 +198,24 @@ def _segment(collection: str, documents: Sequence[tuple[Any, ...]], chunks: _Chu
         folded=chunks.folded.postings(),
         first_sentence=first_sentence,
         row_of_sentence=np.repeat(np.arange(len(document_of), dtype=np.int32), np.diff(first_sentence)),
-        mentions=build(said, said_in),
+        mentions=mentions,
         said=said,
         said_in=said_in,
-        titles=build(answers, np.repeat(np.arange(len(numbers), dtype=np.int32), np.diff(first_answer))),
+        said_at=said_at,
+        titles=answering,
         answers=answers,
         first_answer=first_answer,
+        is_title=_held(mentions.keys, answering.keys),
     )
+
+
+def _held(keys: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of `keys` (ascending) are among `others`."""
+    found = np.zeros(len(keys) + 1, dtype=bool)
+    places = np.searchsorted(keys, others)
+    inside = places < len(keys)
+    found[places[inside][keys[places[inside]] == others[inside]]] = True
+    return found[:-1]
 
 
 def _validity(since: Sequence[str | None], until: Sequence[str | None]) -> tuple[Numbers, Numbers] | None:

@@ -100,13 +100,17 @@ class Segment:
     said: Hashes
     """Names in order of sentences, and"""
     said_in: Numbers
-    """the sentence each stands in, ascending."""
+    """the sentence each stands in, ascending, and"""
+    said_at: Numbers
+    """the place of each among the keys of `mentions`: looking a name up costs twenty cache misses."""
     titles: Postings
     """Name -> the documents that answer to it."""
     answers: Hashes
     """Names by document, and"""
     first_answer: NDArray[np.int64]
     """where those of each document begin."""
+    is_title: NDArray[np.bool_]
+    """By key of `mentions`: whether any document of the segment answers to it."""
 
     @property
     def rows(self) -> int:
@@ -128,6 +132,6 @@ class Segment:
         arrays = (
             *(self.document_numbers, self.first_row, self.chunk_numbers, self.document_of, self.lengths, self.text_at),
             *(self.plain, self.marked, self.folded, self.first_sentence, self.row_of_sentence, self.mentions),
-            *(self.said, self.said_in, self.titles, self.answers, self.first_answer),
+            *(self.said, self.said_in, self.said_at, self.titles, self.answers, self.first_answer, self.is_title),
         )
         return sum(each.nbytes for each in arrays) + len(self.texts) + 200 * (self.rows + self.documents)

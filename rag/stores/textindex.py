@@ -61,10 +61,22 @@ class Postings:
 
 def build(keys: Hashes, numbers: Numbers, counts: NDArray[np.uint16] | None = None) -> Postings:
     """From parallel arrays of who (`numbers`, ascending) holds what (`keys`), in any order of keys."""
+    return _built(keys, numbers, counts, _order(keys))
+
+
+def build_numbered(keys: Hashes, numbers: Numbers) -> tuple[Postings, Numbers]:
+    """The same, and for each of `keys` its place among the keys of the result."""
+    order = _order(keys)
+    postings = _built(keys, numbers, None, order)
+    places = np.empty(len(keys), dtype=np.int32)
+    places[order] = np.repeat(np.arange(len(postings.first) - 1, dtype=np.int32), np.diff(postings.first))
+    return postings, places
+
+
+def _built(keys: Hashes, numbers: Numbers, counts: NDArray[np.uint16] | None, order: NDArray[np.int64]) -> Postings:
     total = len(keys)
     if not total:
         return Postings(keys, np.zeros(1, dtype=np.int64), numbers.astype(np.int32), counts)
-    order = _order(keys)
     sorted_keys = keys[order]
     begins = np.ones(total, dtype=bool)
     begins[1:] = sorted_keys[1:] != sorted_keys[:-1]
