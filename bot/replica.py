@@ -20,8 +20,10 @@ from bot.state.redis_budget import RedisBudget, SharedBudget
 from bot.state.redis_link import RedisLink
 from bot.state.redis_news import RedisNews
 from bot.state.redis_rates import RedisRates
+from bot.state.redis_transcripts import RedisTranscripts
 from bot.state.redis_turns import RedisTurns
 from bot.state.shared import SharedTurns
+from bot.state.shared_transcripts import SharedTranscripts
 from bot.state.spending import RedisSpending, SharedSpending, SqliteSpending
 from bot.state.sqlite import SqliteState
 from bot.state.transcript_ports import TranscriptStore
@@ -122,7 +124,13 @@ class Replica:
 
     def transcripts(self, own: SqliteTranscripts) -> TranscriptStore:
         """What was said, shared with the other replicas where there is Redis. Asked for before `start`."""
-        return own
+        if self._redis is None:
+            return own
+        link = self._redis.link
+        redis = RedisTranscripts(link.client, prefix=f"{link.prefix}:said", keep_s=self._keep_s)
+        shared = SharedTranscripts(redis, own, link)
+        self._watching.append(shared.follow)
+        return shared
 
     def _seat(self, own: Journal, name: str, *, is_alone: bool) -> Seat:
         if self._redis is None:
