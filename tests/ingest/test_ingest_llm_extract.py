@@ -67,8 +67,8 @@ async def embedded(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
 
 
 @pytest.fixture
-async def neo4j() -> AsyncIterator[EmptyNeo4j]:
-    async with empty_neo4j("5") as empty:
+async def neo4j(request: pytest.FixtureRequest) -> AsyncIterator[EmptyNeo4j]:
+    async with empty_neo4j(getattr(request, "param", "5")) as empty:
         yield empty
 
 
@@ -182,7 +182,21 @@ async def test_what_a_document_said_goes_with_it(store: Store, extracted: Extrac
     assert dict(await store.extracted("public")) == {}
 
 
+async def test_what_changed_meanwhile_is_left_alone(store: Store, extracted: Extract) -> None:
+    """Names are given to the text they were found in: a document that was replaced or removed since stays so"""
+    await fill(store, CLUB, HISTORY)
+    page = await store.dump(PUBLIC)
+    later = document("history.md", "Nothing is known.", title="History")
+    await fill(store, later)
+    await store.remove("public", ["club.md"])
+    await store.enrich(page.documents, page.embedding)
+    (left,) = (await store.dump(PUBLIC)).documents
+    assert left.document.chunks[0].text == later.chunks[0].text
+    assert (await extracted(store)).chunks == 1
+
+
 @pytest.mark.services
+@pytest.mark.parametrize("neo4j", ["5", "2026"], indirect=True)
 async def test_the_graph_holds_the_relations(neo4j: EmptyNeo4j, extracted: Extract) -> None:
     """In Neo4j relations stand between names of one collection, and go with the chunk that states them"""
     store = neo4j.store()
