@@ -37,6 +37,7 @@ class Conversations:
         may_read: Asked before an answer is shown again.
         retention_days: How long anything is kept.
         now: Seconds since the epoch.
+        is_cut_off: Whether other replicas cannot be told of anything now.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class Conversations:
         may_read: MayRead,
         retention_days: float = 30.0,
         now: Callable[[], float] = time.time,
+        is_cut_off: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._may_read = may_read
         self._retention_s = retention_days * 86_400
         self._now = now
+        self._is_cut_off = is_cut_off
 
     # For turns.
 
@@ -139,6 +142,11 @@ class Conversations:
     async def rated(self, *, days: float | None = None) -> list[Rated]:
         """The answers that were rated in the last `days` (None: ever), in the order in which they were asked."""
         return await self._store.rated(since=0.0 if days is None else self._now() - days * 86_400)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether other replicas cannot be told of anything now; they hear of it once Redis is back."""
+        return self._is_cut_off()
 
     async def prune(self) -> int:
         """Forget what has been kept for long enough; how many questions."""

@@ -541,6 +541,32 @@ async def _conversations(core: Core, state: SqliteState, replica: Replica, place
     )
 
 
+@asynccontextmanager
+async def open_conversations(settings: Settings) -> AsyncIterator[Conversations]:
+    """What was said, for commands: nothing of it can be shown to a place. Raises `StateError`."""
+    from bot.replica import Replica  # noqa: PLC0415 - see the top
+
+    async with AsyncExitStack() as stack:
+        state = await SqliteState.open(settings.data / "state.db")
+        stack.push_async_callback(state.close)
+        redis = await stack.enter_async_context(_open_redis(settings))
+        replica = Replica(state, redis, retention_days=settings.retention_days)
+        stack.push_async_callback(replica.stop)
+        store = replica.transcripts(await SqliteTranscripts.open(state))
+        if redis is not None:
+            await redis.link.connect()
+
+        async def nothing(_platform: Platform, _place: str) -> frozenset[str]:
+            return frozenset()
+
+        yield Conversations(
+            store,
+            may_read=nothing,
+            retention_days=settings.retention_days,
+            is_cut_off=lambda: redis is not None and redis.link.is_away,
+        )
+
+
 async def _allowance(settings: Settings, state: SqliteState, replica: Replica) -> Allowance | None:
     ceilings = Ceilings(
         asks_per_minute=settings.asks_per_minute,
@@ -668,6 +694,7 @@ async def _open_slack(
             yield slack
         finally:
             await slack.close()
+            await socket.client.aiohttp_client_session.close()  # also where it was never connected
 
 
 def _people(admins: frozenset[str], platform: Platform) -> list[str]:

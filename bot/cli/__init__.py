@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "jobs": ("bot.cli.jobs", "Background work and how far it is."),
     "login-link": ("bot.cli.login_link", "Print a link that opens the dashboard, once."),
     "eval": ("bot.cli.evaluate", "Measure retrieval and refusal over a folder of questions with known answers."),
+    "feedback": ("bot.cli.feedback", "What people thought of their answers."),
+    "forget": ("bot.cli.forget", "Erase what one person has asked, been answered and rated."),
     "latency": ("bot.cli.latency", "Where the time goes: p50, p95 and p99 per stage, from the log."),
     "doctor": ("bot.cli.doctor", "Check every configured part and say what to do."),
     "telegram-webhook": ("bot.cli.telegram_webhook", "Where Telegram delivers: set, info, delete."),
