@@ -78,14 +78,14 @@ def near(
     cited = {(citation.collection, citation.document) for citation in citations}
     about = _terms(answer, language).union(*told[:1])
     frequency = Counter(term for faq in candidates for term in _terms(faq.question, language))
-    ranked: list[tuple[float, str]] = []
+    ranked: list[tuple[int, float, str]] = []
     for faq in candidates:
         documents = {(citation.collection, citation.document) for citation in faq.citations} & cited
         shared = _terms(faq.question, language) & about
         if documents or len(shared) >= _TERMS_IN_COMMON.get(language, _TERMS_ELSEWHERE):
             # Documents first; then what few other questions share.
-            ranked.append((-2.0 * len(documents) - sum(1 / frequency[term] for term in shared), faq.question))
-    return tuple(question for _, question in sorted(set(ranked))[:MOST])
+            ranked.append((-len(documents), -sum(sorted(1 / frequency[term] for term in shared)), faq.question))
+    return tuple(question for _, _, question in sorted(set(ranked))[:MOST])
 
 
 def _terms(text: str, language: Language) -> frozenset[str]:
