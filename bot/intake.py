@@ -189,7 +189,8 @@ class Intake:
     def _begin(self, debt: Debt) -> None:
         former = self._work.get(debt.event_id)
         if former is not None:
-            # We were taken for dead and have our own turn back: what we were doing is void.
+            # We were taken for dead and have our own turn back: what we were doing is void, and hands nothing over.
+            self._debts[debt.event_id].is_settled = True
             former.cancel()
         self._debts[debt.event_id] = debt
         self._work[debt.event_id] = task = asyncio.create_task(self._see_through(debt, former))

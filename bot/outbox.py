@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-import orjson
 import structlog
 
-from adapters.ports import Final, Inbound, SourceLink
+from adapters.ports import Final, Inbound
+from bot.payload import Unreadable, decode, decode_final, encode, encode_final
 from bot.state.owners import is_dead, new_owner
 from bot.state.ports import REFUSED, OwedTurn, TurnStore
 from bot.state.sqlite import StateError
@@ -93,7 +93,7 @@ class Outbox:
             trace_id=debt.trace_id,
             platform=inbound.platform,
             lane=lane,
-            payload=_encode(inbound),
+            payload=encode(inbound),
             accepted_at=debt.accepted_at,
             owner=self.owner,
         )
@@ -115,7 +115,7 @@ class Outbox:
         """This is going to be shown, whoever shows it. Raises `NotOurs`."""
         debt.final = (final, outcome)
         try:
-            is_ours = await self._store.record(debt.event_id, self.owner, final=_encode_final(final, outcome))
+            is_ours = await self._store.record(debt.event_id, self.owner, final=encode_final(final, outcome))
         except StateError as error:
             # It is delivered all the same; only a crash before that would have it written anew.
             log.error("final_not_recorded", trace_id=debt.trace_id, reason=str(error))  # noqa: TRY400 - an expected fault
@@ -151,11 +151,11 @@ class Outbox:
 
     async def join(self, debt: Debt, follower: OwedTurn, inbound: Inbound) -> Inbound | None:
         """Make one question of this one and its follower; None if that cannot be done any more."""
-        other = _decode(follower.payload, 0.0)
+        other = decode(follower.payload, 0.0)
         if other.is_edit or other.answer_into or other.instead or inbound.instead or other.about != inbound.about:
             return None
         joint = replace(inbound, text=f"{inbound.text}\n{other.text}")
-        payload = _encode(joint)
+        payload = encode(joint)
         if not await self._store.absorb(debt.event_id, self.owner, follower=follower.event_id, payload=payload):
             return None
         debt.inbound = joint
@@ -225,19 +225,25 @@ class Outbox:
                 log.error("turn_given_up", trace_id=turn.trace_id, reason="owed for more than a day")
                 await self._store.settle(turn.event_id, self.owner)
                 continue
+            try:
+                debts.append(self._debt(turn))
+            except Unreadable as error:
+                log.error("turn_given_up", trace_id=turn.trace_id, reason=str(error))  # noqa: TRY400 - says it all
+                await self._store.settle(turn.event_id, self.owner)
+                continue
             log.info("turn_taken", trace_id=turn.trace_id, tries=turn.tries)
-            debts.append(
-                Debt(
-                    inbound=_decode(turn.payload, self._clock()),
-                    trace_id=turn.trace_id,
-                    lane=turn.lane,
-                    accepted_at=turn.accepted_at,
-                    tries=turn.tries,
-                    message_id=turn.message_id,
-                    final=_decode_final(turn.final) if turn.final else None,
-                )
-            )
         return debts
+
+    def _debt(self, turn: OwedTurn) -> Debt:
+        return Debt(
+            inbound=decode(turn.payload, self._clock()),
+            trace_id=turn.trace_id,
+            lane=turn.lane,
+            accepted_at=turn.accepted_at,
+            tries=turn.tries,
+            message_id=turn.message_id,
+            final=decode_final(turn.final) if turn.final else None,
+        )
 
     async def lead(self, name: str) -> bool:
         """Whether we are the one who does `name`; ask again every `BEAT_S`."""
@@ -249,29 +255,3 @@ class Outbox:
 
     async def _is_ours(self, event_id: str) -> bool:
         return await self._store.record(event_id, self.owner)
-
-
-def _encode(inbound: Inbound) -> bytes:
-    # Half an emoji, which some clients send, is no UTF-8 by itself.
-    return orjson.dumps(asdict(replace(inbound, text=inbound.text.encode("utf-8", "replace").decode())))
-
-
-def _decode(payload: bytes, received_at: float) -> Inbound:
-    return Inbound(**orjson.loads(payload) | {"received_at": received_at})
-
-
-def _encode_final(final: Final, outcome: Outcome) -> bytes:
-    bare = replace(
-        final,
-        text=final.text.encode("utf-8", "replace").decode(),
-        sources=tuple(replace(source, excerpt="") for source in final.sources),
-    )
-    return orjson.dumps(asdict(bare) | {"outcome": outcome})
-
-
-def _decode_final(record: bytes) -> tuple[Final, Outcome]:
-    values = orjson.loads(record)
-    outcome: Outcome = values.pop("outcome")
-    values["sources"] = tuple(SourceLink(**source) for source in values["sources"])
-    values["suggestions"] = tuple(values.get("suggestions", ()))
-    return Final(**values), outcome

@@ -123,6 +123,10 @@ class Journal(TurnStore, Protocol):
         """Record the turn as it is; False if it is settled already. `is_shared`: the shared store knows it so."""
         ...
 
+    async def keep_new(self, turn: OwedTurn) -> bool:
+        """Record a turn that the shared store has just been told of; False if anything is known of its event."""
+        ...
+
     async def note_unshared(self, event_id: str) -> None:
         """The shared store does not know how this turn stands."""
         ...

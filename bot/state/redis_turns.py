@@ -198,6 +198,7 @@ end
 local holder = get(id, 'owner')
 if holder ~= owner and holder ~= '' and is_alive(holder, lapse) then return 'theirs' end
 give(id, owner)
+redis.call('ZADD', beats, 'NX', now, owner)
 for at = 7, #ARGV, 2 do
   local field = ARGV[at]
   if field == 'message_id' or field == 'final' or (field == 'payload' and is_newer) then

@@ -63,16 +63,26 @@ class SharedTurns:
         if place is None:
             return None
         try:
-            is_new = await self._own.keep(replace(turn, lane="" if place == REFUSED else turn.lane), is_shared=True)
+            is_new = await self._own.keep_new(replace(turn, lane="" if place == REFUSED else turn.lane))
         except BaseException:
             with contextlib.suppress(RedisAway):
                 await self._link.insist(self._redis.withdraw(turn.event_id, turn.owner))
             raise
         if is_new:
             return place
-        with contextlib.suppress(RedisAway):  # Redis has forgotten what we know: this was answered before
-            await self._link.call(self._redis.done(turn.event_id))
+        with contextlib.suppress(RedisAway):
+            await self._remind(turn)
         return None
+
+    async def _remind(self, claimed: OwedTurn) -> None:
+        """Redis took an event for new that we know: it has lost what it knew."""
+        known = await self._own.get(claimed.event_id)
+        if known is None:
+            await self._link.insist(self._redis.done(claimed.event_id))
+        elif known.owner == self._owner:
+            await self._mend_one(known, is_newer=True)
+        else:  # left by a dead process of this folder: `take_over` will find it
+            await self._link.insist(self._redis.withdraw(claimed.event_id, claimed.owner))
 
     def note_claimed(self, news: str) -> None:
         """Another replica has claimed this event (`OWNER EVENT`): known here also while Redis is away."""
@@ -101,7 +111,12 @@ class SharedTurns:
             return await self._own.follower(event_id)
 
     async def absorb(self, event_id: str, owner: str, *, follower: str, payload: bytes) -> bool:
-        """See `TurnStore.absorb`."""
+        """See `TurnStore.absorb`. Only what this process itself has accepted is joined.
+
+        Redis may do it without our hearing of it in time; then our own record must be able to do the same.
+        """
+        if await self._own.get(follower) is None:
+            return False
         try:
             is_done = await self._link.call(self._redis.absorb(event_id, owner, follower=follower, payload=payload))
         except RedisAway:
@@ -188,7 +203,11 @@ class SharedTurns:
                     else:
                         await self._link.insist(self._redis.done(turn.event_id))
         for turn in left:
-            if turn.event_id not in taken and await self._may_keep(turn, is_newer=False):
+            if turn.event_id in taken:
+                continue
+            if self._link.is_away and self._link.away_s < self._patience_s:  # since a moment ago
+                await self._own.release(turn.event_id, owner)
+            elif await self._may_keep(turn, is_newer=False):
                 taken[turn.event_id] = turn
         return sorted(taken.values(), key=lambda turn: turn.accepted_at)
 

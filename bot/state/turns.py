@@ -227,6 +227,18 @@ class SqliteTurns:
 
         return await self._state.run(work)
 
+    async def keep_new(self, turn: OwedTurn) -> bool:
+        """See `Journal.keep_new`."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            db.execute("BEGIN IMMEDIATE")
+            if db.execute("SELECT 1 FROM turns WHERE event_id = ?", (turn.event_id,)).fetchone():
+                return False
+            _insert(db, turn, turn.lane)
+            return True
+
+        return await self._state.run(work)
+
     async def note_unshared(self, event_id: str) -> None:
         """See `Journal.note_unshared`."""
         await self._changes("UPDATE turns SET is_unshared = 1 WHERE event_id = ?", (event_id,))

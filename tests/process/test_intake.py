@@ -266,6 +266,22 @@ async def test_whoever_lost_an_answer_stops_writing_it(store: SqliteTurns) -> No
     assert await store.beat("b") == {"1"}
 
 
+async def test_whoever_gets_its_own_answer_back_keeps_it(store: SqliteTurns) -> None:
+    """Taken for dead and handed back: what it was doing is void, and does not give the turn away once more."""
+    process = Process(store, *deltas("It "), asyncio.Event())
+    await process.ask("How much?", "1")
+    await until(lambda: bool(process.chat.messages) and process.chat.messages[0].has_text.is_set())
+    await store.take_over("b", lapse_s=-1)
+    await store.release("1", "b")
+    process.engine.script = ANSWER
+    assert await process.resume() == 1
+    await process.chat.messages[0].closed.wait()
+    assert await store.beat("a") == {"1"}
+    await until_settled(store)
+    await process.intake.drain(timeout_s=5)
+    assert process.chat.finals == ["It costs 5."]
+
+
 async def test_a_process_that_stood_still_asks_before_it_writes(store: SqliteTurns) -> None:
     """Long after its last heartbeat, a message may be written to only if it is still ours by the record."""
     first = Process(store, *deltas("It "), asyncio.Event(), lapse_s=0.0)

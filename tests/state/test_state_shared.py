@@ -204,10 +204,10 @@ async def test_a_claim_that_cannot_be_written_down_is_taken_back(redis: RedisSer
     class FullDisk(SqliteTurns):
         is_full = True
 
-        async def keep(self, turn: OwedTurn, *, is_shared: bool) -> bool:
+        async def keep_new(self, turn: OwedTurn) -> bool:
             if self.is_full:
                 raise OSError("no space left on device")
-            return await super().keep(turn, is_shared=is_shared)
+            return await super().keep_new(turn)
 
     async with replica(redis, tmp_path) as one:
         disk = FullDisk(one.own._state)
