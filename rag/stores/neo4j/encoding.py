@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,9 +18,8 @@ from rag.stores.vectors import MAX_DIMENSIONS, Quantised, quantised
 from rag.types import Language
 
 Hashes = NDArray[np.uint32]
-_HEADER = np.dtype(
-    [("key", "<u8"), ("document", "<u8"), ("length", "<u4"), ("plain", "<u2"), ("folded", "<u2")], align=False
-)
+_HEADER = struct.Struct("<QQIHH")
+"""Key, document, length, terms with diacritics, terms without them."""
 
 
 class Card(NamedTuple):
@@ -65,15 +65,15 @@ def pack_card(chunk: Chunk, *, key: int, document: int, passage_id: str, hasher:
     is_folded = chunk.folded is not chunk.marked and chunk.folded != chunk.marked
     marked, counts = _hashed(chunk.marked, hasher)
     folded, folded_counts = _hashed(chunk.folded, hasher) if is_folded else (marked[:0], counts[:0])
-    header = np.array([(key, document, chunk.length, len(marked), len(folded))], dtype=_HEADER)
+    header = _HEADER.pack(key, document, chunk.length, len(marked), len(folded))
     shown = orjson.dumps([passage_id, chunk.text, chunk.heading, chunk.page, chunk.language])
-    return b"".join([*(part.tobytes() for part in (header, marked, folded, counts, folded_counts)), shown])
+    return b"".join([header, *(part.tobytes() for part in (marked, folded, counts, folded_counts)), shown])
 
 
 def unpack_card(packed: bytes) -> Card:
     """The reverse."""
-    key, document, length, marked, folded = np.frombuffer(packed, _HEADER, 1)[0].item()
-    both, start = marked + folded, _HEADER.itemsize
+    key, document, length, marked, folded = _HEADER.unpack_from(packed)
+    both, start = marked + folded, _HEADER.size
     hashes = np.frombuffer(packed, "<u4", both, start)
     counts = np.frombuffer(packed, np.uint8, both, start + 4 * both)
     shown = packed[start + 5 * both :]
@@ -113,6 +113,13 @@ def pack_quantised(vectors: Quantised) -> bytes:
 
 def unpack_vectors(packed: bytes, dimensions: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """(rows, scales)."""
-    count = len(packed) // (dimensions + 4)
-    scales = np.frombuffer(packed, "<f4", count)
-    return np.frombuffer(packed, np.int8, count * dimensions, 4 * count).reshape(count, dimensions), scales
+    (rows, scales), _ = unpack_all([packed], dimensions)
+    return rows, scales
+
+
+def unpack_all(packed: Sequence[bytes], dimensions: int) -> tuple[Quantised, list[int]]:
+    """Those of many chunks one after the other, and how many are whose: two large arrays cost less than many small."""
+    counts = [len(each) // (dimensions + 4) for each in packed]
+    scales = b"".join([each[: 4 * count] for each, count in zip(packed, counts, strict=True)])
+    rows = b"".join([each[4 * count :] for each, count in zip(packed, counts, strict=True)])
+    return Quantised(np.frombuffer(rows, np.int8).reshape(-1, dimensions), np.frombuffer(scales, "<f4")), counts

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from rag.retrieval.candidates import Dense
 from rag.retrieval.view import ChunkInfo, Column, Floats, Link, Near, Rows, TextScores
 from rag.stores.neo4j.connection import Row
-from rag.stores.neo4j.encoding import Card, hashes_of, unpack_card, unpack_shown, unpack_vectors
+from rag.stores.neo4j.encoding import Card, hashes_of, unpack_all, unpack_card, unpack_shown
 from rag.stores.neo4j.statistics import Totals
-from rag.stores.vectors import Quantised, fixed_point, sentence_cosines
+from rag.stores.vectors import fixed_point, sentence_cosines
 from rag.types import Language
 
 
@@ -67,7 +67,11 @@ class FetchedView:
             self.document_of, np.arange(len(self._documents) + 1)
         ).astype(np.int32)
         self._found = found
+        self._links: dict[tuple[str, int], list[Row]] = {}
+        for link in found.links:
+            self._links.setdefault((link[0], link[1]), []).append(link)
         self._scored_for: tuple[Floats, tuple[Floats | None, list[Floats]]] | None = None
+        self._counted_for: tuple[Sequence[str], Column, NDArray[np.float64]] | None = None
 
     @property
     def rows(self) -> int:
@@ -147,7 +151,7 @@ class FetchedView:
         for target in documents:
             found: dict[tuple[int, int], Link] = {}
             number = self._documents[target][1]
-            backward = [link for link in self._found.links if link[0] == "backward" and link[1] == number]
+            backward = self._links.get(("backward", number), [])[:]
             for link in backward:
                 name = link[8]
                 if name not in degrees:
@@ -177,11 +181,12 @@ class FetchedView:
         for source in documents:
             number = self._documents[source][1]
             found: list[Link] = []
-            for kind, seed, chunk, sentences, other, others, _, held_by, _ in self._found.links:
+            for _, _, chunk, sentences, other, others, _, held_by, _ in self._links.get(("shared", number), []):
                 row, target = self._row_at.get(chunk), self._row_at.get(other)
-                is_ours = kind == "shared" and seed == number and degree[0] <= held_by <= degree[1]
-                if not is_ours or row is None or target is None:
+                if row is None or target is None or not degree[0] <= held_by <= degree[1]:
                     continue
+                if len(found) >= limit:
+                    break
                 found += [
                     Link(
                         source=source,
@@ -220,14 +225,19 @@ class FetchedView:
 
     def _forward(self, number: int) -> list[tuple[int, list[int], int, int, bool]]:
         found = []
-        for kind, seed, chunk, sentences, _, _, target, degree, name in self._found.links:
-            if kind == "forward" and seed == number and chunk in self._row_at and target in self._document_at:
+        for _, _, chunk, sentences, _, _, target, degree, name in self._links.get(("forward", number), []):
+            if chunk in self._row_at and target in self._document_at:
                 row, place = self._row_at[chunk], self._document_at[target]
                 found.append((row, sentences, place, degree, name.startswith("@")))
         return sorted(found, key=lambda link: (not link[4], link[3], link[0]))
 
     def _counts(self, terms: Sequence[str], column: Column) -> NDArray[np.float64]:
-        """How often each row holds each term; shape (terms, rows)."""
+        """How often each row holds each term; shape (terms, rows). Asked for twice: for scores and for what is held."""
+        if self._counted_for is None or self._counted_for[0] is not terms or self._counted_for[1] != column:
+            self._counted_for = terms, column, self._count(terms, column)
+        return self._counted_for[2]
+
+    def _count(self, terms: Sequence[str], column: Column) -> NDArray[np.float64]:
         counts = np.zeros((len(terms), self.rows), dtype=np.float64)
         if not self.rows or not len(terms):
             return counts
@@ -235,11 +245,10 @@ class FetchedView:
         hashes = np.concatenate([each[0] for each in packed])
         times = np.concatenate([each[1] for each in packed])
         rows = np.repeat(np.arange(self.rows), [len(each[0]) for each in packed])
-        wanted = hashes_of(terms)
-        order = np.argsort(wanted, kind="stable")
-        at = np.minimum(np.searchsorted(wanted[order], hashes), len(terms) - 1)
-        is_held = wanted[order][at] == hashes
-        counts[order[at[is_held]], rows[is_held]] = times[is_held]
+        # A dozen comparisons of 10,000 numbers are several times as fast as 10,000 searches among a dozen.
+        for place, wanted in enumerate(hashes_of(terms)):
+            at = np.flatnonzero(hashes == wanted)
+            counts[place, rows[at]] = times[at]
         return counts
 
     def _scored(self, vector: Floats) -> tuple[Floats | None, list[Floats]]:
@@ -253,16 +262,15 @@ class FetchedView:
         sentences = [none] * self.rows
         if self._dimensions is None or not any(self._vectors):
             return None, sentences
-        blocks = [unpack_vectors(each, self._dimensions) for each in self._vectors]
-        flat = Quantised(np.concatenate([rows for rows, _ in blocks]), np.concatenate([scales for _, scales in blocks]))
+        flat, counts = unpack_all(self._vectors, self._dimensions)
         values = sentence_cosines(flat, fixed_point(vector))
         cosines = np.full(self.rows, -1.0, dtype=np.float32)
         start = 0
-        for row, (block, _) in enumerate(blocks):
-            if len(block):
+        for row, count in enumerate(counts):
+            if count:
                 cosines[row] = values[start]
-                sentences[row] = values[start + 1 : start + len(block)]
-                start += len(block)
+                sentences[row] = values[start + 1 : start + count]
+                start += count
         return cosines, sentences
 
 
