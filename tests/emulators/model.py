@@ -13,7 +13,8 @@ In a test, on the test's own loop::
 
 Every request takes the first reply of the script that fits (`when` in its text, `times` left). With no reply left the
 server *echoes*: it answers with the first sentence of each of the first three passages in the prompt, each with its
-`[n]`, paced by `pace_s`. So a server without any script already gives grounded, streamed answers.
+`[n]`, paced by `pace_s`. So a server without any script already gives grounded, streamed answers. A request to rewrite
+a follow-up question gets that question back, unless a reply `rewrites`; `asked` does not tell of it.
 
 Faults: `status` (with `message`, `headers`), `late` (nothing, not even headers, before `release`), `ending` (`close`
 cuts the connection, `stall` says nothing more and stays, `garbage` writes something that is no JSON, `error` is an
@@ -75,6 +76,8 @@ class Reply:
     ending: Ending = "done"
     finish: str = "stop"
     usage: bool = True
+    rewrites: bool = False
+    """For requests to rewrite a follow-up question, and for no others."""
 
 
 class Exchange:
@@ -98,6 +101,11 @@ class Exchange:
     def prompt(self) -> str:
         """The text of all messages."""
         return "\n".join(str(message.get("content", "")) for message in self.body.get("messages", []))
+
+    @property
+    def is_rewriting(self) -> bool:
+        """Whether a follow-up question is to be made to stand alone."""
+        return self.prompt.startswith("Rewrite the user's last message")
 
     async def release(self, steps: int | None = None) -> None:
         """Let `steps` more tokens out (None: all, and the ending), and return once they are written."""
@@ -193,7 +201,8 @@ class ModelServer:
         connection = str(request.transport.get_extra_info("peername"))
         exchange = Exchange(request.path, body, dict(request.headers), connection)
         self.exchanges.append(exchange)
-        self._arrivals.put_nowait(exchange)
+        if not exchange.is_rewriting:
+            self._arrivals.put_nowait(exchange)
         self._log({"event": "request", "path": exchange.path, "body": body})
         return exchange
 
@@ -211,13 +220,13 @@ class ModelServer:
 
     def _take(self, exchange: Exchange) -> Reply:
         for index, reply in enumerate(self._replies):
-            if reply.when in exchange.prompt:
+            if reply.when in exchange.prompt and reply.rewrites == exchange.is_rewriting:
                 if reply.times == 1:
                     del self._replies[index]
                 elif reply.times > 1:
                     self._replies[index] = replace(reply, times=reply.times - 1)
                 return reply
-        return Reply()
+        return Reply(tokens=(exchange.body["messages"][-1]["content"],)) if exchange.is_rewriting else Reply()
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         exchange = await self._arrive(request)

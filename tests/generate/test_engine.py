@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 from openai import AsyncOpenAI
@@ -17,7 +18,7 @@ from rag.generate.extractive import ExtractiveAnswerer
 from rag.generate.llm import OpenAIAnswerer, Patience
 from rag.generate.phrases import failure_text, incomplete_mark, not_found
 from rag.language import detect
-from rag.ports import Answerer, InstantHit, Retrieved
+from rag.ports import Answerer, InstantHit, Retrieved, Rewrite
 from rag.resilience.deadline import Deadline
 from rag.types import (
     AnswerEvent,
@@ -30,6 +31,7 @@ from rag.types import (
     Mode,
     Passage,
     Question,
+    Rewritten,
     Sources,
     Status,
     Timings,
@@ -392,3 +394,84 @@ async def test_the_console_can_iterate_without_closing(engine: Engine) -> None:
     """The events are an ordinary async iterator."""
     stream: AsyncIterator[AnswerEvent] = engine.answer(question())
     assert [type(event) async for event in stream][-1] is Done
+
+
+BEFORE = (Exchange(question="What does flood cover cost?", answer="It costs 5 [1]."),)
+
+
+@dataclass(slots=True)
+class Rewriting:
+    """Makes every follow-up the same question."""
+
+    text: str | None = "What does flood cover cost for cars?"
+    by: Literal["model", "rule"] = "model"
+    asked: list[str] = field(default_factory=list)
+
+    async def rewrite(
+        self, question: str, history: Sequence[Exchange], *, language: str, deadline: Deadline
+    ) -> Rewrite:
+        self.asked.append(question)
+        calls = 1 if self.by == "model" else 0
+        return Rewrite(text=self.text, by=self.by, usage=Usage(model="fast", llm_calls=calls, input_tokens=30))
+
+
+async def test_a_follow_up_is_looked_up_as_what_it_means(server: ModelServer, client: AsyncOpenAI) -> None:
+    """The model that answers gets the words as they were, what they mean, and the conversation; all calls count."""
+    shelf = Shelf()
+    asking = Engine(shelf, OpenAIAnswerer(client, "scripted"), rewriter=Rewriting())
+    found = await events(asking, question("And for cars?", history=BEFORE))
+    assert [text for text, _ in shelf.asked] == ["What does flood cover cost for cars?"]
+    assert Rewritten(text="What does flood cover cost for cars?", by="model") in found
+    prompt = server.exchanges[0].prompt
+    assert "<question>\nAnd for cars?\n</question>" in prompt
+    assert "In the conversation it means: What does flood cover cost for cars?" in prompt
+    assert "What does flood cover cost?" in prompt
+    end = done(found)
+    assert (end.usage.llm_calls, end.usage.model, end.timings.rewrite_ms is not None) == (2, "scripted", True)
+
+
+async def test_a_question_without_history_is_not_rewritten(server: ModelServer, client: AsyncOpenAI) -> None:
+    """It costs no call and no time."""
+    rewriting = Rewriting()
+    found = await events(Engine(Shelf(), OpenAIAnswerer(client, "scripted"), rewriter=rewriting), question())
+    assert rewriting.asked == []
+    assert not any(isinstance(event, Rewritten) for event in found)
+    assert done(found).timings.rewrite_ms is None
+
+
+async def test_a_question_that_stands_alone_stays_as_it_is(server: ModelServer, client: AsyncOpenAI) -> None:
+    """Whatever was said before it; the prompt says nothing of another meaning."""
+    shelf = Shelf()
+    asking = Engine(shelf, OpenAIAnswerer(client, "scripted"), rewriter=Rewriting(text=None))
+    found = await events(asking, question(history=BEFORE))
+    assert [text for text, _ in shelf.asked] == ["What is covered?"]
+    assert not any(isinstance(event, Rewritten) for event in found)
+    assert "In the conversation" not in server.exchanges[0].prompt
+
+
+async def test_a_ready_answer_needs_no_rewriting() -> None:
+    """A question that is a FAQ to the letter is answered as that, in the middle of a conversation, too."""
+    rewriting = Rewriting()
+    asking = Engine(Shelf(), ExtractiveAnswerer(), instant=Faq(InstantHit(answer="Because.")), rewriter=rewriting)
+    assert done(await events(asking, question("Why?", history=BEFORE))).cache == "faq"
+    assert rewriting.asked == []
+
+
+@pytest.mark.parametrize(("by", "cache"), [("model", "faq"), ("rule", "none")])
+async def test_a_follow_up_that_means_a_ready_question_gets_its_answer(
+    by: Literal["model", "rule"], cache: str
+) -> None:
+    """Where a model has made it whole; what the rule joins is no question that anybody asks."""
+    rewriting = Rewriting(text="Why?", by=by)
+    asking = Engine(Shelf(), ExtractiveAnswerer(), instant=Faq(InstantHit(answer="Because.")), rewriter=rewriting)
+    end = done(await events(asking, question("And that?", history=BEFORE)))
+    assert end.cache == cache
+    assert end.timings.rewrite_ms is not None
+
+
+async def test_a_refused_follow_up_says_what_its_rewriting_cost() -> None:
+    """Its line has the call, the tokens and the time, although no answer was written."""
+    asking = Engine(Shelf(is_relevant=False), ExtractiveAnswerer(), rewriter=Rewriting())
+    end = done(await events(asking, question("And for cars?", history=BEFORE)))
+    assert (end.outcome, end.usage.llm_calls, end.usage.input_tokens) == ("refused", 1, 30)
+    assert end.timings.rewrite_ms is not None
