@@ -333,9 +333,15 @@ class Intake:
             except TimeoutError:
                 return
 
+    async def _posted(self, debt: Debt, message_id: str) -> None:
+        await self._outbox.posted(debt, message_id)
+        if debt.final is not None:
+            # What is settled next may be followed at once by a press of a button, or a change of the question.
+            await self._turns.note_shown(debt.trace_id, message_id)
+
     def _message(self, debt: Debt) -> OwedMessage:
         platform = self._platforms[debt.inbound.platform]
-        posted, settle = partial(self._outbox.posted, debt), partial(self._outbox.settle, debt)
+        posted, settle = partial(self._posted, debt), partial(self._outbox.settle, debt)
         permit = partial(self._outbox.permit, debt)
         if debt.message_id is None:
             return platform.open_message(debt.inbound, on_posted=posted, on_delivered=settle, permit=permit)

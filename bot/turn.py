@@ -220,6 +220,10 @@ class Turns:
         unseen = Delivery(first_visible_at=None, lag_ms=None, parts=0)
         self._ended(inbound, progress, unseen, trace_id=new_trace_id(), outcome=outcome, collections=frozenset())
 
+    async def note_shown(self, trace_id: str, handle: str) -> None:
+        """A final text that is being delivered stands in these messages."""
+        await self._memory.shown(trace_id, handle, is_gone=False)
+
     async def _finish(self, live: LiveMessage, final: Final, trace_id: str, handle: Handle) -> Delivery:
         delivery = await live.finish(final)
         if delivery.orphans:

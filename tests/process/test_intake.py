@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from adapters.ports import Delivery, Final, Inbound, Platform, StopRequest
+from bot.conversations import Conversations
 from bot.intake import MOST_TRIES, Intake, OnDelivered, OnPosted, Permit
 from bot.lanes import Lanes
 from bot.outbox import MOST_WAITING, WORTH_S, Outbox
 from bot.smalltalk import SmallTalk
 from bot.state.sqlite import SqliteState
+from bot.state.transcripts import SqliteTranscripts
 from bot.state.turns import SqliteTurns
 from bot.telemetry.line import TurnLine
 from bot.turn import Turns
@@ -95,15 +97,22 @@ class Process:
     """One start of the process over a store that outlives it."""
 
     def __init__(
-        self, store: SqliteTurns, *script: AnswerEvent | asyncio.Event, owner: str = "a", lapse_s: float = 60.0
+        self,
+        store: SqliteTurns,
+        *script: AnswerEvent | asyncio.Event,
+        owner: str = "a",
+        lapse_s: float = 60.0,
+        said: SqliteTranscripts | None = None,
     ) -> None:
         self.engine = ScriptedEngine(*(script or ANSWER))
         self.chat = Chat()
         self.lines: list[TurnLine] = []
         self.faults: list[Exception] = []
         self.outbox = Outbox(store, owner=owner, lapse_s=lapse_s)
+        self.talk = Conversations(said, may_read=self._may_read) if said else None
         turns = Turns(
             engine=self.engine,
+            transcripts=self.talk,
             small_talk=SmallTalk(contact=None),
             write=self.lines.append,
             hash_key=b"k" * 32,
@@ -116,6 +125,7 @@ class Process:
             may_read=self._may_read,
             admins=frozenset({"telegram:9"}),
             sleep=self._sleep,
+            past=self.talk,
         )
         self.intake.connect("telegram", self.chat)
 
@@ -373,3 +383,133 @@ async def test_only_the_asker_and_admins_may_stop(store: SqliteTurns) -> None:
     assert process.chat.messages[0].finals[0].note == "⏹ Stopped"
     await process.intake.drain(timeout_s=5)
     assert await press("1001") == "idle"
+
+
+@pytest.fixture
+async def said() -> AsyncIterator[SqliteTranscripts]:
+    state = SqliteState.in_memory()
+    yield await SqliteTranscripts.open(state)
+    await state.close()
+
+
+async def answered(process: Process, store: SqliteTurns, text: str, event: str, **fields: object) -> None:
+    await process.ask(text, event, **fields)
+    await until_settled(store)
+    await until(lambda: not process.intake._work)
+
+
+async def test_a_question_is_read_with_what_was_said_before(store: SqliteTurns, said: SqliteTranscripts) -> None:
+    """The engine gets the exchanges of this person in this conversation; small talk is none."""
+    process = Process(store, said=said)
+    for number, text in enumerate(("How much?", "Thanks!", "And for cars?")):
+        await answered(process, store, text, str(number))
+    await answered(process, store, "And for cars?", "9", sender="2", conversation="2")
+    histories = [[(past.question, past.answer) for past in asked.history] for asked in process.engine.questions]
+    assert histories == [[], [("How much?", "It costs 5.")], []]
+
+
+async def test_an_answer_is_found_by_its_message(store: SqliteTurns, said: SqliteTranscripts) -> None:
+    """By ours and by the asker's, with what it was answered with; it may be rated."""
+    process = Process(store, said=said)
+    await answered(process, store, "How much?", "1", message_id="7")
+    assert process.talk is not None
+    assert process.chat.messages[0].finals[0].can_rate
+    for past in (
+        await process.talk.by_message("telegram", "1001", "m1"),
+        await process.talk.by_question("telegram", "1001", "7"),
+        await process.talk.last("telegram", "1001", "1001"),
+    ):
+        assert past is not None
+        assert (past.question, past.answer, past.outcome, past.handle) == ("How much?", "It costs 5.", "answered", "m1")
+
+
+async def test_a_changed_question_is_answered_in_place(store: SqliteTurns, said: SqliteTranscripts) -> None:
+    """The same message gets the new answer, which has the old one neither as context nor beside it in the history."""
+    process = Process(store, said=said)
+    await answered(process, store, "How mush?", "1", message_id="7")
+    process.engine.script = (*deltas("It costs 6."), Done(outcome="answered", answer="It costs 6."))
+    await answered(process, store, "How much?", "2", message_id="7", is_edit=True)
+    assert [message.message_id for message in process.chat.messages if message.finals] == ["m1", "m1"]
+    assert process.chat.finals == ["It costs 5.", "It costs 6."]
+    await answered(process, store, "And for cars?", "3", message_id="9")
+    histories = [[past.question for past in asked.history] for asked in process.engine.questions]
+    assert histories == [[], [], ["How much?"]]
+
+
+async def test_a_changed_question_that_is_not_the_last_is_left(store: SqliteTurns, said: SqliteTranscripts) -> None:
+    """The conversation has gone on: nothing is asked, posted or owed."""
+    process = Process(store, said=said)
+    await answered(process, store, "How much?", "1", message_id="7")
+    await answered(process, store, "And for cars?", "2", message_id="8")
+    await answered(process, store, "How many?", "3", message_id="7", is_edit=True)
+    assert len(process.engine.questions) == 2
+    assert len(process.chat.finals) == 2
+
+
+async def test_a_changed_message_that_was_never_answered_is_a_question(
+    store: SqliteTurns, said: SqliteTranscripts
+) -> None:
+    """A greeting that becomes a question gets its answer, in a message of its own."""
+    process = Process(store, said=said)
+    await answered(process, store, "Hello!", "1", message_id="7")
+    await answered(process, store, "How much?", "2", message_id="7", is_edit=True)
+    assert process.chat.finals[-1] == "It costs 5."
+    assert process.chat.messages[-1].message_id != process.chat.messages[0].message_id
+
+
+async def test_a_question_that_is_changed_while_it_is_answered_begins_anew(
+    store: SqliteTurns, said: SqliteTranscripts
+) -> None:
+    """The answer to its first version ends at once, and the other one takes its place."""
+    process = Process(store, *deltas("It "), asyncio.Event(), said=said)
+    await process.ask("How mush?", "1", message_id="7")
+    await until(lambda: bool(process.chat.messages) and process.chat.messages[0].has_text.is_set())
+    process.engine.script = ANSWER
+    await process.ask("How much?", "2", message_id="7", is_edit=True)
+    await until_settled(store)
+    await until(lambda: not process.intake._work)
+    assert [message.message_id for message in process.chat.messages if message.finals] == ["m2", "m2"]
+    assert [final.strip() for final in process.chat.finals] == ["It", "It costs 5."]
+    assert [line.outcome for line in process.lines] == ["stopped", "answered"]
+
+
+async def test_a_changed_question_survives_its_process(store: SqliteTurns, said: SqliteTranscripts) -> None:
+    """The next start writes into the same message, whatever the first one had come to."""
+    first = Process(store, said=said)
+    await answered(first, store, "How mush?", "1", message_id="7")
+    first.engine.script = (*deltas("It "), asyncio.Event())
+    await first.ask("How much?", "2", message_id="7", is_edit=True)
+    await until(lambda: len(first.engine.questions) == 2 and first.chat.messages[-1].has_text.is_set())
+    await store.bury("a")
+    second = Process(store, owner="b", said=said)
+    assert await second.resume() == 1
+    await until_settled(store)
+    assert ([m.message_id for m in second.chat.messages], second.chat.finals) == (["m1"], ["It costs 5."])
+
+
+async def test_a_retry_goes_into_the_message_it_belongs_to(store: SqliteTurns, said: SqliteTranscripts) -> None:
+    """`answer_into` names the messages that are written over; nobody joins such a question."""
+    process = Process(store, said=said)
+    await answered(process, store, "How much?", "1", message_id="7")
+    await process.ask("How much?", "2", answer_into="m1")
+    await process.ask("And for cars?", "3")
+    await until_settled(store)
+    assert [message.message_id for message in process.chat.messages if message.finals][:2] == ["m1", "m1"]
+    assert len(process.chat.finals) == 3
+
+
+async def test_a_question_asked_before_everything_was_forgotten_leaves_nothing(
+    store: SqliteTurns, said: SqliteTranscripts
+) -> None:
+    """It is answered, and not remembered."""
+    gate = asyncio.Event()
+    process = Process(store, *deltas("It "), gate, *ANSWER[1:], said=said)
+    await process.ask("How much?", "1")
+    await until(lambda: bool(process.chat.messages) and process.chat.messages[0].has_text.is_set())
+    assert process.talk is not None
+    await process.talk.forget("telegram", "1001")
+    gate.set()
+    await until_settled(store)
+    await until(lambda: not process.intake._work)
+    assert process.chat.finals == ["It costs 5."]
+    assert await process.talk.last("telegram", "1001", "1001") is None
