@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -90,10 +91,18 @@ class Connection:
         )
 
     async def read(
-        self, query: str, parameters: Mapping[str, Any] | None = None, *, seconds: float = READ_S
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = READ_S,
+        is_beside: bool = False,
     ) -> list[Row]:
-        """All rows of one query, in one round trip. Raises a `StoreError`."""
-        async with self.bounded(seconds), self._slot():
+        """All rows of one query, in one round trip. Raises a `StoreError`.
+
+        `is_beside`: without waiting for a turn, to find out why those whose turn it is do not get on.
+        """
+        async with self.bounded(seconds), contextlib.nullcontext() if is_beside else self._slot():
             session = self._driver.session(database=self._database, default_access_mode=READ_ACCESS)
             async with session:
                 result = await session.run(query, dict(parameters or {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rag.errors import EmbeddingMismatch
+from rag.errors import EmbeddingMismatch, StoreUnavailable
 from rag.retrieval.question import Asked
 from rag.retrieval.view import ChunkInfo
 from rag.stores.neo4j.connection import Connection, ServerRefused
@@ -27,6 +28,8 @@ _SECONDS = 30.0
 """For one query; whoever asks has less time, and bounds it."""
 _ONLINE_S = 2.0
 """How long an index that was found missing is not asked for."""
+_SLOW_S = 1.0
+"""After which it is looked whether the vector index can be asked: 5.26 answers only when it has been built."""
 _PAUSE_S = 0.005
 """Times the number of tries: about how long a commit takes to be applied."""
 MAX_POOL = 800
@@ -56,6 +59,10 @@ class Known:
 
     collections: Mapping[str, CollectionStatistics]
     embedding: tuple[str, int] | None
+
+
+class _NotOnline(Exception):
+    """An index that a question waits for is still being built."""
 
 
 class Retrieval:
@@ -90,13 +97,13 @@ class Retrieval:
             names = tuple(sorted(collections & known.collections.keys()))
             _check_dimensions(asked, known)
             try:
-                found = await self._ask(asked, names, known, pool=pool)
-            except ServerRefused:
+                found = await self._ask_in_time(asked, names, known, pool=pool)
+            except (ServerRefused, _NotOnline) as error:
                 # An index came or went since this process last looked, or is being made.
-                if tries > 2:
+                if tries > 2 and isinstance(error, ServerRefused):
                     raise
-                self._online = await online_indexes(self._connection)
-                self._online_until = self._clock() + _ONLINE_S
+                if isinstance(error, ServerRefused):
+                    await self._look_for_indexes()
                 await self.refresh()
                 continue
             is_current = _is_current(found, known, collections)
@@ -153,6 +160,31 @@ class Retrieval:
             self._known = Known(collections=fresh, embedding=embedding)
             return self._known
 
+    async def _ask_in_time(self, asked: Asked, names: tuple[str, ...], known: Known, *, pool: int) -> Found:
+        """Raises `_NotOnline` where the answer waits for an index that is being built."""
+        if self._online is not None and self._clock() >= self._online_until:
+            await self._look_for_indexes()
+        wanted = {vector_index(name) for name in names if asked.vector is not None and self._has_vectors(known, name)}
+        asking = asyncio.create_task(self._ask(asked, names, known, pool=pool))
+        try:
+            while wanted and not (await asyncio.wait([asking], timeout=_SLOW_S))[0]:
+                if self._clock() >= self._online_until:  # one question looks for all that wait
+                    self._online_until = self._clock() + _ONLINE_S
+                    with contextlib.suppress(StoreUnavailable):
+                        await self._look_for_indexes()
+                if self._online is not None and wanted - self._online:
+                    raise _NotOnline
+            return await asking
+        finally:
+            asking.cancel()
+
+    async def _look_for_indexes(self) -> None:
+        online = await online_indexes(self._connection)
+        known = self._known.collections if self._known else {}
+        wanted = {vector_index(name) for name, each in known.items() if each.has_vectors}
+        self._online = online if wanted - online else None
+        self._online_until = self._clock() + _ONLINE_S
+
     async def _ask(self, asked: Asked, names: tuple[str, ...], known: Known, *, pool: int) -> Found:
         if not names:
             rows = await self._connection.read(
@@ -171,8 +203,6 @@ class Retrieval:
         return Found(*rows[0]) if rows else NOTHING
 
     def _has_vectors(self, known: Known, name: str) -> bool:
-        if self._online is not None and self._clock() >= self._online_until:
-            self._online = None
         return (self._online is None or vector_index(name) in self._online) and known.collections[name].has_vectors
 
     def _changed(self, before: Known, names: tuple[str, ...]) -> bool:

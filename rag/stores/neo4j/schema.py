@@ -168,7 +168,8 @@ async def drop_vector_index(connection: Connection, collection: str) -> None:
 async def online_indexes(connection: Connection) -> frozenset[str]:
     """The names of our indexes that can be asked."""
     rows = await connection.read(
-        "SHOW INDEXES YIELD name, state WHERE name STARTS WITH 'grapevine' AND state = 'ONLINE' RETURN name"
+        "SHOW INDEXES YIELD name, state WHERE name STARTS WITH 'grapevine' AND state = 'ONLINE' RETURN name",
+        is_beside=True,
     )
     return frozenset(row[0] for row in rows)
 
