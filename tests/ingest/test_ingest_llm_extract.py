@@ -204,8 +204,15 @@ async def test_the_graph_holds_the_relations(neo4j: EmptyNeo4j, extracted: Extra
     await extracted(store)
     related = "MATCH (a:Entity)-[r:RELATED]->(b:Entity) RETURN a.collection, a.name, r.relation, b.name, b.collection"
     assert await neo4j.run(related) == [["public", "linh tran", "founded", "blue harbour", "public"]]
-    await store.remove("public", ["history.md", "club.md"])
+    staff = "MATCH (e:Entity {collection: 'staff'}) RETURN e.name"
+    assert "linh tran" not in str(await neo4j.run(staff))
+    await extracted(store, "staff")
+    assert len(await neo4j.run(related)) == 2
+    await fill(store, document("history.md", "Nothing is known.", title="History"))
+    assert [row[0] for row in await neo4j.run(related)] == ["staff"]
+    await store.remove("staff", ["history.md"])
     assert await neo4j.run(related) == []
+    await store.remove("public", ["history.md", "club.md"])
     assert await neo4j.run("MATCH (e:Entity {collection: 'public'}) RETURN e.name") == []
 
 
@@ -224,6 +231,21 @@ async def test_collections_do_not_share_what_was_found(store: Store, reader: Rea
     assert await found(store, collections=PUBLIC) == both
     assert (await extracted(store)).chunks == 14
     assert len(reader.read) == 28
+
+
+async def test_a_text_that_two_collections_have_is_read_for_each(store: Store, extracted: Extract) -> None:
+    """Also where both were read before: what is found in one stays there, for texts that come later, too"""
+    await fill(store, CLUB, replace(HISTORY, collection="staff"))
+    await extracted(store)
+    await fill(store, HISTORY)
+    await extracted(store, "staff")
+    assert len(await store.extracted("public")) == 1
+    again = replace(HISTORY, id="again.md", names=(*HISTORY.names, "@again.md"))
+    await fill(store, again)
+    for id_ in ("history.md", "again.md"):
+        assert "linh tran" not in await names(store, id_)
+    assert (await extracted(store)).chunks == 1
+    assert "linh tran" in await names(store, "again.md")
 
 
 async def test_an_answer_that_is_no_json_is_asked_for_once_more(
@@ -382,7 +404,8 @@ def test_only_what_stands_in_the_passage_is_taken() -> None:
     """Invented names and aliases, sentences that there are not, and what another passage holds are dropped"""
     answer = """```json
 {"passages": [
-  {"n": 1, "entities": [{"name": "Ed Wood", "aliases": ["Edward", "E. W."], "sentences": [0, 7]}, {"name": "Zanzibar"}],
+  {"n": 1, "entities": [{"name": "Ed Wood", "aliases": ["Edward", "E. W."], "sentences": [0, 7]},
+                        {"name": "Zanzibar", "sentences": [0]}],
    "relations": [{"subject": "Ed Wood", "relation": "lives in", "object": "Zanzibar", "sentence": 0},
                  {"subject": "Ed Wood", "relation": "knows", "object": "E. W.", "sentence": 5}]},
   {"n": 2, "entities": "none"}, {"n": 9, "entities": []}, 7]}
