@@ -33,7 +33,7 @@ _LIVE = re.compile(
 _BETWEEN = "\u2060"
 """WORD JOINER: no width, no break, and no part of any name or number."""
 _CLOSING = ".,;:!?…)]}>'\"”’»"
-_CANDIDATE = re.compile(r"\S*[@/#$.]\S+")
+_CANDIDATE = re.compile(r"(?<!\S)[^\s@/#$.]*[@/#$.]\S+")
 """Spares most words the costly pattern: a full stop at the end of a word is none."""
 # Telephone numbers with a country code, with the trunk's zero (Viet Nam and most others), of Vietnamese hotlines, in
 # the American way; then card numbers. Not dates, prices or amounts: 2026-11-21, 1.200.000, 12 500 000.
@@ -50,18 +50,30 @@ _NUMBER = re.compile(
 
 def without_live_words(text: str, entities: list[MessageEntity], allowed_urls: Collection[str]) -> list[MessageEntity]:
     """Entities under which nothing becomes clickable by itself, unless it is an allowed address."""
-    opaque = [e for e in entities if e.type in _OPAQUE]
+    covered = [(e.offset, e.offset + e.length) for e in entities if e.type in _OPAQUE]
     added: list[MessageEntity] = []
     for begin, end in (*_live_words(text, allowed_urls), *(match.span() for match in _NUMBER.finditer(text))):
-        offset, length = utf16_len(text[:begin]), utf16_len(text[begin:end])
-        if not any(e.offset < offset + length and offset < e.offset + e.length for e in (*opaque, *added)):
-            added.append(MessageEntity("code", offset, length))
+        offset = utf16_len(text[:begin])
+        for first, last in _rest(offset, offset + utf16_len(text[begin:end]), covered):
+            added.append(MessageEntity("code", first, last - first))
+            covered.append((first, last))
     return disjoint_code([*entities, *added]) if added else entities
+
+
+def _rest(first: int, last: int, covered: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts of a range that are not covered yet: of `x.vn`, where the dot is code already, `x` and `vn`."""
+    parts = [(first, last)]
+    for begin, end in covered:
+        if begin < last and first < end:
+            parts = [(a, b) for one, two in parts for a, b in ((one, min(two, begin)), (max(one, end), two)) if a < b]
+    return parts
 
 
 def broken(text: str) -> str:
     """The same to read, with nothing to click although there are no entities: invisible characters keep it apart."""
-    spans = sorted({*_live_words(text, ()), *(match.span() for match in _NUMBER.finditer(text))}, reverse=True)
+    # Whole words: what a break leaves of one could be live again.
+    words = {word.span() for word in _CANDIDATE.finditer(text) if _LIVE.search(text, word.start(), word.end())}
+    spans = sorted({*words, *(match.span() for match in _NUMBER.finditer(text))}, reverse=True)
     edge = len(text)
     for begin, last in spans:
         end = min(last, edge)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.emulators.model import Exchange, ModelServer, Reply, words
-from tests.emulators.telegram import TelegramEmulator
+from tests.emulators.telegram import Message, TelegramEmulator
 from tests.support.process import Server, serving
 
 ANSWER = (
@@ -154,6 +154,41 @@ async def test_a_model_that_refuses_the_key_is_told_kindly(data: Path) -> None:
             assert "Hiện tôi không soạn được câu trả lời" in message.text
             assert (line["outcome"], line["error"]) == ("failed", "model_refused_key")
             assert "sk-secret" not in server.log.read_text() + "".join(server.said) + message.text
+
+
+async def test_a_newcomer_needs_no_keyboard(data: Path) -> None:
+    """An example question, its answer, a passage behind it, a bad mark and why, being forgotten: all by buttons."""
+    async with (
+        TelegramEmulator() as telegram,
+        serving(data, TELEGRAM_BOT_TOKEN=telegram.token, TELEGRAM_API_URL=telegram.url) as server,
+    ):
+        telegram.say("/start", user=telegram.user(1001))
+        (greeting,) = await telegram.wait_for(lambda t: [m for m in t.from_bot(1001) if m.buttons])
+        assert [b["callback_data"] for b in greeting.buttons] == ["ask:0", "ask:1", "ask:2"]
+        telegram.press(greeting, "ask:0")
+        (answer,) = await telegram.wait_for(lambda t: having(t, "up:"))
+        assert "Sources" in answer.text
+        passage = next(b["callback_data"] for b in answer.buttons if b["callback_data"].startswith("src:"))
+        telegram.press(answer, passage)
+        await telegram.wait_for(lambda t: [m for m in t.from_bot(1001) if m.reply_to == answer.message_id])
+        telegram.press(answer, "down:1001")
+        await telegram.wait_for(lambda t: having(t, "why:"))
+        telegram.press(answer, "why:outdated:1001")
+        await telegram.wait_for(lambda t: not having(t, "why:"))
+        telegram.say("/forget")
+        (asked,) = await telegram.wait_for(lambda t: having(t, "forget:yes:"))
+        telegram.press(asked, "forget:yes:1001")
+        await telegram.wait_for(lambda _: asked.text.startswith("Erased"))
+        assert all(query["answered"] for query in telegram.callbacks.values())
+        assert {call.status for call in telegram.made("answerCallbackQuery")} == {200}
+        (line,) = await turns_in(server.log, 1)
+    assert line["outcome"] == "answered"
+    assert "1001" not in server.log.read_text()
+
+
+def having(telegram: TelegramEmulator, data: str) -> list[Message]:
+    """The bot's messages with a button whose data begins so."""
+    return [m for m in telegram.from_bot(1001) if any(b["callback_data"].startswith(data) for b in m.buttons)]
 
 
 async def asked_to_answer(model: ModelServer) -> Exchange:

@@ -156,6 +156,7 @@ async def test_stopping_twice_is_answered_twice(chats: BotInChats) -> None:
     (message,) = await chats.emu.wait_for(lambda e: e.from_bot(CHAT))
     assert await chats.pressed(message, "stop:") == ("Stopped.", False)
     await chats.answered("Stopped")
+    await chats.line()
     assert await chats.pressed(message, "stop:1001") == ("There is no answer being written.", False)
 
 

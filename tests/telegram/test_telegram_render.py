@@ -53,12 +53,24 @@ def test_every_prefix_of_an_answer_is_accepted(length: int) -> None:
         check(screen)
 
 
+ANYTHING = st.lists(
+    st.sampled_from([*list("ab \n*_`~[]()<>|#-1.!$🎉@/"), "```", "**", "https://x.vn", "||", "+84 912", "a@b.vn"]),
+    max_size=60,
+).map("".join)
+
+
 @settings(max_examples=300, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from([*list("ab \n*_`~[]()<>|#-1.!$🎉@/"), "```", "**", "https://x.vn", "||"]), max_size=60
-    ).map("".join)
-)
+@given(ANYTHING)
+def test_nothing_is_live_in_plain_text_either(text: str) -> None:
+    """Where Telegram refuses our formatting, the words go out alone, and still nothing in them can be clicked."""
+    screen = RENDERER.plain(Part(markdown=text))
+    if screen.has_words:
+        assert content({"text": screen.text})[1] == []
+        assert screen.text.replace("\u2060", "") == text.strip()
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANYTHING)
 def test_any_markdown_whatsoever_is_accepted(text: str) -> None:
     """Broken, nested, half-open: the entities stay within the text and between characters."""
     for markdown in (text, heal(text).markdown):
