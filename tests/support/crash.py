@@ -70,6 +70,11 @@ class _Question:
         return f"What does theft cover cost for my motorbike? My case is {self.name}."
 
     @property
+    def asked(self) -> str:
+        """What only the model's prompt for this question contains: those after it in its chat quote it as well."""
+        return f"My case is {self.name}.\n</question>"
+
+    @property
     def tokens(self) -> tuple[str, ...]:
         return words(f"{_BODY}This answers {self.name}.")
 
@@ -178,13 +183,13 @@ class CrashSuite:
     def _ask(self, chat: int, stage: str, number: int, *, is_held: bool = True) -> _Question:
         question = _Question(name=f"{stage}-{number:03}", chat=chat)
         if is_held:
-            self._model.script(Reply(when=question.name, tokens=question.tokens, held=True))
+            self._model.script(Reply(when=question.asked, tokens=question.tokens, held=True))
         self._say(question)
         return question
 
     def _say(self, question: _Question) -> None:
         """Ask; what the model is asked for anew later, it says at once."""
-        self._model.script(Reply(when=question.name, tokens=question.tokens, times=0))
+        self._model.script(Reply(when=question.asked, tokens=question.tokens, times=0))
         self._questions.append(question)
         self._telegram.say(question.text, user=self._telegram.user(question.chat))
         self._updates.append(dict(self._telegram.updates.pending[-1]))
@@ -192,7 +197,7 @@ class CrashSuite:
     async def _asked(self, question: _Question) -> Exchange:
         while True:
             for exchange in self._model.exchanges:
-                if question.name in exchange.prompt:
+                if question.asked in exchange.prompt:
                     return exchange
             await asyncio.sleep(0.01)
 
@@ -231,6 +236,7 @@ class CrashSuite:
                 OPENAI_BASE_URL=self._model.base_url,
                 OPENAI_API_KEY="sk-of-the-suite",
                 LLM_MODEL="scripted",
+                GRAPEVINE_REWRITE_MODEL="rule",
                 **redis,
             )
         )
@@ -334,7 +340,7 @@ class CrashSuite:
             whole = [m for m in self._message_of(question) if (question.chat, m.message_id) not in self._orphans]
             if len(whole) != 1:
                 (outcome.doubled if whole else outcome.lost).append(question.name)
-            asked = sum(question.name in exchange.prompt for exchange in self._model.exchanges)
+            asked = sum(question.asked in exchange.prompt for exchange in self._model.exchanges)
             if question.name in self._known and asked > 1:
                 outcome.rewritten.append(question.name)
         for chat in {question.chat for question in self._questions}:

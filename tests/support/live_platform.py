@@ -112,6 +112,20 @@ class FloodLimits:
         return self._buckets.setdefault(name, Bucket(rate=rate, burst=burst, level=burst, at=now()))
 
 
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """Everything is refused from `begins_s` on, for so long: with 429 and the seconds that are left, or with 502."""
+
+    begins_s: float
+    lasts_s: float
+    is_flood: bool = True
+
+    def __call__(self) -> None:
+        left_s = self.begins_s + self.lasts_s - now()
+        if now() >= self.begins_s and left_s > 0:
+            raise Throttled(math.ceil(left_s)) if self.is_flood else Unavailable("502", may_have_happened=False)
+
+
 @dataclass(slots=True)
 class SimulatedPlatform:
     """The transport of one live message. Faults are used up in order; after the last one everything works."""
@@ -121,6 +135,8 @@ class SimulatedPlatform:
     """Until a call arrives; where `latency` is given, it draws (there, back) for each call instead."""
     latency: Callable[[], tuple[float, float]] | None = None
     limits: FloodLimits | None = None
+    weather: Callable[[], None] | None = None
+    """Asked when a call arrives; what it raises is the answer, whatever the chat."""
     chat: str = "1"
     messages: dict[str, Shown] = field(default_factory=dict)
     starts: list[float] = field(default_factory=list)
@@ -155,6 +171,8 @@ class SimulatedPlatform:
         try:
             there_s, back_s = self.latency() if self.latency else (self.latency_s, 0.0)
             await asyncio.sleep(there_s)
+            if self.weather is not None:
+                self.weather()
             if self.limits is not None:
                 self.limits.spend(self.chat, method)
             self._refuse(fault, message_id, screen)

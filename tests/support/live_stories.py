@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.live.budget import LocalBudget
 from adapters.live.publisher import Publisher
 from adapters.ports import Allowance, Budget, Call, Delivery, Final
 from adapters.telegram.limits import charges
 from tests.support.clock import now, run_virtual
-from tests.support.live_platform import Fault, FloodLimits, PlainRenderer, SimulatedPlatform
+from tests.support.live_platform import Fault, FloodLimits, PlainRenderer, SimulatedPlatform, Storm
 from tests.support.optimum import World, least_lag_s
 
 Trace = list[tuple[float, str]]
@@ -146,6 +146,7 @@ def play(
     seed: int = 0,
     jitter_s: float = 0.0,
     distance_s: float = 0.0,
+    storm: Storm | None = None,
 ) -> tuple[list[Told], FloodLimits]:
     """All answers side by side, on one server and one budget.
 
@@ -155,10 +156,12 @@ def play(
         seed: Of the latencies.
         jitter_s: A call takes 25 ms and up to so much there, and the same back.
         distance_s: The round trip to the budget is up to so long (replicas that share one).
+        storm: Hits all of them; it begins so many seconds after the start.
     """
 
     async def main() -> tuple[list[Told], FloodLimits]:
         rng = random.Random(seed)
+        weather = None if storm is None else replace(storm, begins_s=now() + storm.begins_s)
         flood = FloodLimits(PUBLISHED if limits is None else limits)
         budget: Budget = LocalBudget(charges, now=now)
         if distance_s:
@@ -168,7 +171,9 @@ def play(
             return 0.025 + rng.uniform(0, jitter_s), 0.025 + rng.uniform(0, jitter_s)
 
         async def tell(telling: Telling) -> Told:
-            platform = SimulatedPlatform(faults=list(telling.faults), latency=latency, limits=flood, chat=telling.chat)
+            platform = SimulatedPlatform(
+                faults=list(telling.faults), latency=latency, limits=flood, chat=telling.chat, weather=weather
+            )
             live = Publisher(chat=telling.chat, renderer=PlainRenderer(), transport=platform, budget=budget, now=now)
             await asyncio.sleep(telling.begins_s)
             arrivals = []
