@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from bot.cli.common import json_option, print_json, run, settings
+from bot.cli.common import json_option, log_beside_result, print_json, run, settings
+from bot.settings import Settings
 from bot.state.transcript_ports import Rated
 
 
@@ -20,7 +21,9 @@ def command(days: float | None, is_down: bool, as_json: bool) -> None:  # noqa: 
 
     They are kept as long as everything that is said (GRAPEVINE_RETENTION_DAYS). Who asked is not listed.
     """
-    found = run(_read(days))
+    configured = settings()
+    log_beside_result(configured)
+    found = run(_read(configured, days))
     if is_down:
         found = [one for one in found if any(rating.verdict == "down" for rating in one.ratings)]
     if as_json:
@@ -33,10 +36,10 @@ def command(days: float | None, is_down: bool, as_json: bool) -> None:  # noqa: 
         _print(one)
 
 
-async def _read(days: float | None) -> list[Rated]:
+async def _read(configured: Settings, days: float | None) -> list[Rated]:
     from bot.wiring import open_conversations  # noqa: PLC0415 - only when needed
 
-    async with open_conversations(settings()) as conversations:
+    async with open_conversations(configured) as conversations:
         return await conversations.rated(days=days)
 
 

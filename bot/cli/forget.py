@@ -9,7 +9,7 @@ import click
 from adapters.ports import Platform
 from bot.audit import person
 from bot.cli.audit import audited
-from bot.cli.common import FAILED, json_option, print_json, run, settings
+from bot.cli.common import FAILED, json_option, log_beside_result, print_json, run, settings
 from bot.settings import Settings
 from bot.state.sqlite import SqliteState
 
@@ -27,6 +27,7 @@ def command(who: str, as_json: bool) -> None:  # noqa: FBT001 - click passes opt
     if not colon or not name or platform not in known:
         raise click.UsageError(f"`{who}` names nobody; write PLATFORM:PERSON, PLATFORM being one of {', '.join(known)}")
     configured = settings()
+    log_beside_result(configured)
     questions, is_told, pseudonym = run(_forget(configured, next(one for one in known if one == platform), name))
     audited(configured, "forget", pseudonym, outcome="done" if is_told else "failed")
     if as_json:
