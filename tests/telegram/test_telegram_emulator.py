@@ -12,11 +12,12 @@ from aiogram.exceptions import (
     TelegramBadRequest,
     TelegramConflictError,
     TelegramForbiddenError,
+    TelegramMigrateToChat,
     TelegramNetworkError,
     TelegramRetryAfter,
     TelegramUnauthorizedError,
 )
-from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, MessageEntity
+from aiogram.types import BotCommand, BotCommandScopeChat, InlineKeyboardButton, InlineKeyboardMarkup, MessageEntity
 from aiohttp import web
 
 from tests.emulators.telegram import Limits, TelegramEmulator
@@ -180,3 +181,53 @@ async def test_a_process_can_be_driven_over_http() -> None:
     finally:
         process.terminate()
         await process.wait()
+
+
+async def test_a_press_is_answered_once_and_in_time(emu: TelegramEmulator, bot: Bot) -> None:
+    """A second answer and a late one are refused in the server's words."""
+    await bot.send_message(CHAT, "x")
+    press = emu.press(emu.from_bot(CHAT)[0], "data")
+    await bot.answer_callback_query(press)
+    with pytest.raises(
+        TelegramBadRequest, match="query is too old and response timeout expired or query ID is invalid"
+    ):
+        await bot.answer_callback_query(press)
+    emu.callback_lives_s = -1.0
+    with pytest.raises(TelegramBadRequest, match="query is too old"):
+        await bot.answer_callback_query(emu.press(emu.from_bot(CHAT)[0], "data"))
+
+
+async def test_a_group_that_moved_refuses_with_its_new_id(emu: TelegramEmulator, bot: Bot) -> None:
+    """Both chats are told; whatever is done in the old one names the new one."""
+    group = emu.group(-500)
+    emu.migrate(group, -100_900)
+    with pytest.raises(TelegramMigrateToChat) as caught:
+        await bot.send_message(-500, "x")
+    assert caught.value.migrate_to_chat_id == -100_900
+    told = [update.message for update in await bot.get_updates() if update.message]
+    assert [(m.chat.id, m.migrate_to_chat_id, m.migrate_from_chat_id) for m in told] == [
+        (-500, -100_900, None),
+        (-100_900, None, -500),
+    ]
+
+
+async def test_the_server_finds_what_can_be_clicked(emu: TelegramEmulator, bot: Bot) -> None:
+    """Mentions, commands, tags, addresses and numbers, but not within code."""
+    text = "@ab /go #tag $TSLA x.com a@x.com +84 28 3812 3456 and 4111 1111 1111 1111 and @cd"
+    await bot.send_message(CHAT, text, entities=[MessageEntity(type="code", offset=text.index("@cd"), length=3)])
+    assert [e["type"] for e in emu.from_bot(CHAT)[0].entities] == [
+        "mention", "bot_command", "hashtag", "cashtag", "url", "email", "phone_number", "bank_card", "code",
+    ]  # fmt: skip
+
+
+async def test_wrong_actions_scopes_and_languages_are_refused(emu: TelegramEmulator, bot: Bot) -> None:
+    """Typing is an action, thinking is none; commands are set for chats and languages that there are."""
+    commands = [BotCommand(command="start", description="Begin")]
+    with pytest.raises(TelegramBadRequest, match="wrong parameter action"):
+        await bot.send_chat_action(CHAT, "thinking")
+    with pytest.raises(TelegramBadRequest, match="chat not found"):
+        await bot.set_my_commands(commands, scope=BotCommandScopeChat(chat_id=77))
+    with pytest.raises(TelegramBadRequest, match="LANG_CODE_INVALID"):
+        await bot.set_my_commands(commands, language_code="english")
+    await bot.set_my_commands(commands, scope=BotCommandScopeChat(chat_id=CHAT), language_code="vi")
+    assert set(emu.commands) == {("chat:1001", "vi")}
