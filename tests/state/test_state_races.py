@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from redis.asyncio import Redis
 from bot.outbox import Outbox
 from bot.state.sqlite import SqliteState
 from bot.state.turns import SqliteTurns
+from tests.process.test_intake import Process, until_settled
 from tests.state.contract import ALIVE, DEAD, turn
 from tests.state.test_state_shared import replica
 from tests.support.redis_server import RedisServer
@@ -110,3 +113,26 @@ def _question(more: bytes) -> bytes:
 def _final(more: bytes) -> bytes:
     source = b"{" + more + b'"n": 1, "title": "Prices", "passage_id": "p", "document": "d", "collection": "public"}'
     return b"{" + more + b'"text": "It costs 5.", "sources": [' + source + b'], "outcome": "answered"}'
+
+
+async def test_updates_replayed_ten_times_and_out_of_order_over_two_replicas() -> None:
+    """Six questions in three chats, each delivered ten times to either process in any order: one answer each."""
+    state = SqliteState.in_memory()
+    store = SqliteTurns(state)
+    replicas = [Process(store, owner=owner) for owner in "ab"]
+    deliveries = [(str(n), f"{1001 + n % 3}") for n in range(6)] * 10
+    random.Random(7).shuffle(deliveries)
+    for n, (event, chat) in enumerate(deliveries):
+        await replicas[n % 2].ask(f"How much is number {event}?", event, conversation=chat, sender=chat)
+        if n % 5 == 0:
+            await asyncio.sleep(0)
+    await until_settled(store)
+    for one in replicas:
+        assert await one.intake.drain(timeout_s=30)
+    asked = [question.text.split("\n") for one in replicas for question in one.engine.questions]
+    answered = {lines[0]: lines for lines in asked}  # joined with one that followed: asked anew, with both
+    assert sorted(line for lines in answered.values() for line in lines) == [
+        f"How much is number {n}?" for n in range(6)
+    ]
+    assert sum(len(one.chat.finals) for one in replicas) == len(answered)
+    await state.close()
