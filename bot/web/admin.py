@@ -22,7 +22,7 @@ ADMIN_COOKIE = "grapevine_admin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminServices:
-    """Everything the admin's handlers use; built in `bot/wiring.py`."""
+    """Everything the admin's handlers use; built in `bot/wiring/`."""
 
     sessions: Sessions
     jobs: JobTable

@@ -51,7 +51,7 @@ class WebLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebServices:
-    """Everything the handlers use; built in `bot/wiring.py`."""
+    """Everything the handlers use; built in `bot/wiring/`."""
 
     turns: Turns
     retriever: Retriever

@@ -45,7 +45,7 @@ class EmptyNeo4j:
     def driver(
         self, *, password: str | None = None, uri: str | None = None, pool_size: int = 8, acquisition_s: float = 2.0
     ) -> AsyncDriver:
-        """Made as in `bot/wiring.py`, but with a pool for few."""
+        """Made as in `bot/wiring/`, but with a pool for few."""
         driver = AsyncGraphDatabase.driver(
             uri or self.server.uri,
             auth=(self.server.username, password or self.server.password),

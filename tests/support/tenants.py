@@ -1,6 +1,6 @@
 """The real application over collections that not everybody may read, and everything that one caller sees of it.
 
-`opened_house` runs what `grapevine serve` runs, wired by `bot/wiring.py`; only embeddings and, if wanted, the model
+`opened_house` runs what `grapevine serve` runs, wired by `bot/wiring/`; only embeddings and, if wanted, the model
 come from a scripted server. `visit` goes through every door and gives what came back, without what is random by design
 (ids of requests and conversations) and durations: two visits can be compared with `==`.
 """
