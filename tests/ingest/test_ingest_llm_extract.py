@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -214,6 +216,33 @@ async def test_the_graph_holds_the_relations(neo4j: EmptyNeo4j, extracted: Extra
     assert await neo4j.run(related) == []
     await store.remove("public", ["history.md", "club.md"])
     assert await neo4j.run("MATCH (e:Entity {collection: 'public'}) RETURN e.name") == []
+
+
+@pytest.mark.services
+async def test_a_graph_of_the_version_before_is_brought_up_to_date(neo4j: EmptyNeo4j) -> None:
+    """What was written before relations were kept is read on, and gets the index that they need"""
+    await fill(neo4j.store(), CLUB)
+    await neo4j.run("MATCH (m:Grapevine) SET m.version = 1")
+    await neo4j.run("DROP INDEX grapevine_related")
+    store = neo4j.store()
+    assert len(await store.unread("public", 10)) == 1
+    assert await neo4j.run("SHOW INDEXES YIELD name WHERE name = 'grapevine_related' RETURN name")
+    assert await neo4j.run("MATCH (m:Grapevine) RETURN m.version") == [[2]]
+
+
+async def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path, extracted: Extract) -> None:
+    """A knowledge.db that was written before gets the table at its next opening"""
+    path = tmp_path / "knowledge.db"
+    store = EmbeddedStore(path)
+    await fill(store, CLUB)
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE extracted")
+    store = EmbeddedStore(path)
+    try:
+        assert (await extracted(store)).chunks == 1
+    finally:
+        await store.close()
 
 
 async def test_collections_do_not_share_what_was_found(store: Store, reader: Reader, extracted: Extract) -> None:
