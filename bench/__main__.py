@@ -13,6 +13,7 @@ QUICK = {
     "store": ["10000", "50000"],
     "ingest": ["--mb", "5", "--embed-chunks", "200"],
     "faq": [],
+    "telegram": ["--updates", "300"],
     "load": ["--people", "200", "--questions", "1"],
 }
 """Module below `bench` to its arguments for a short run."""
