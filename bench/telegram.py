@@ -48,7 +48,8 @@ PATH = "/telegram/webhook"
 ANSWER = (
     "## Theft\n\nTheft of the **whole** motorbike is covered by product `TC-03`, which costs *0.9%* of the value a "
     "year [1]. Xe máy bị mất cắp được bồi thường 🏍️ theo giá trị thị trường.\n\n- report it within a day [2]\n"
-    "- bring the papers, see [the guide](https://example.com/claims)\n\n| product | price |\n|---|---|\n| TC-03 | 0.9% |\n\n"
+    "- bring the papers, see [the guide](https://example.com/claims)\n\n"
+    "| product | price |\n|---|---|\n| TC-03 | 0.9% |\n\n"
 )
 
 
