@@ -7,7 +7,6 @@ repeats the last sentence of the chunk before it, and repeats the header of a ta
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -19,7 +18,7 @@ from rag.ingest.extract import names, sure, title_keys
 from rag.ingest.parse.document import Block, ParsedDocument
 from rag.ingest.sentences import is_chat, split, split_long, weight
 from rag.language import detect
-from rag.records import Chunk, Document, Sentence, Terms
+from rag.records import Chunk, CountedTerms, Document, Sentence, Terms
 
 CHUNKER_VERSION = "1"
 """Part of what decides whether a document has to be done again."""
@@ -211,8 +210,8 @@ def _chunk(
 def index_terms(title: str, heading: str, text: str) -> tuple[Terms, Terms, int]:
     """(marked, folded, length) of a chunk: what full text finds it by."""
     terms = analyse(f"{title}\n{heading}\n{text}")
-    marked = _counted(terms.marked)
-    folded = marked if terms.folded is terms.marked else _counted(terms.folded)
+    marked = CountedTerms.of(terms.marked)
+    folded = marked if terms.folded is terms.marked else CountedTerms.of(terms.folded)
     return marked, marked if folded == marked else folded, len(terms.marked)
 
 
@@ -237,7 +236,3 @@ def _joined(units: Sequence[Unit]) -> tuple[str, list[tuple[int, int]]]:
         spans.append((length, length + len(unit.text)))
         length += len(unit.text)
     return "".join(parts), spans
-
-
-def _counted(terms: Iterable[str]) -> Terms:
-    return tuple(Counter(terms).items())

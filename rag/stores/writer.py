@@ -18,7 +18,7 @@ import orjson
 
 from rag.errors import InputError
 from rag.ports import PendingChunk, Vectors
-from rag.records import Chunk, Document
+from rag.records import Chunk, CountedTerms, Document
 from rag.stores import extracted
 from rag.stores.connection import transaction
 from rag.stores.encoding import Hasher
@@ -195,6 +195,9 @@ class Writer:
     def _terms(self, terms: Sequence[tuple[str, int]]) -> tuple[bytes, bytes]:
         if not terms:
             return b"", b""
+        if isinstance(terms, CountedTerms) and isinstance(terms.counts, bytes):
+            counted = np.frombuffer(terms.counts, np.uint8).astype(np.uint16)
+            return self._hasher.many(terms.words).tobytes(), counted.tobytes()
         words, counts = zip(*terms, strict=True)
         try:
             packed = array("H", counts)
