@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI
 
 from rag.cache.faq import Faq
-from rag.errors import InputError, ModelBusy, ModelRefusedKey
+from rag.errors import InputError, ModelBusy, ModelRefusedKey, ModelUnavailable
 from rag.extracted import Entity, Found, Relation, UnreadChunk, decoded
 from rag.generate.llm import OpenAIAnswerer, Patience
 from rag.ingest.llm_extract.prompt import messages
@@ -305,6 +305,21 @@ async def test_a_busy_endpoint_is_asked_again(embedded: EmbeddedStore, reader: R
     with pytest.raises(ModelBusy, match="429"):
         await extracted(embedded)
     assert len(await embedded.extracted("public")) >= 2
+
+
+async def test_one_failure_is_not_the_end_but_many_are(
+    embedded: EmbeddedStore, reader: Reader, extracted: Extract
+) -> None:
+    """An empty answer after good ones is asked for again; an endpoint that only fails is named, not its chunks"""
+    many = [document(f"m{n}.md", f"Member {n} of the club pays in spring.", title=f"M{n}") for n in range(100)]
+    await fill(embedded, *many)
+    reader.script(Reply(tokens=(), when="Member 99 "))
+    report = await extracted(embedded)
+    assert (report.chunks, report.failed, report.is_counted) == (100, (), False)
+    await fill(embedded, *OTHERS)
+    reader.script(Reply(status=500, times=0, when="For house"))
+    with pytest.raises(ModelUnavailable, match="failed \\(500\\)"):
+        await extracted(embedded)
 
 
 async def test_a_refused_key_ends_it_at_once(embedded: EmbeddedStore, reader: Reader, extracted: Extract) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rag.errors import ModelInterrupted, ModelTimeout, ModelTruncated
+from rag.errors import ModelInterrupted, ModelTimeout, ModelTruncated, ModelUnavailable
 from rag.extracted import Found, Keys, UnreadChunk, applied, decoded, encoded
 from rag.ingest.llm_extract.ports import ExtractionStore, Model
 from rag.ingest.llm_extract.prompt import batches, estimate, messages
@@ -24,8 +24,9 @@ CALLS_AT_ONCE = 8
 CALL_S = 180.0
 """For one call, its retries included."""
 _PAGE = 480
-_UNREADABLE = (ModelInterrupted, ModelTimeout, ModelTruncated)
-"""What can go wrong with one answer; after any other `ModelError` the next call would fail alike."""
+_OF_ONE_ANSWER = (ModelInterrupted, ModelTimeout, ModelTruncated)
+_FAILURES_IN_A_ROW = 5
+"""An endpoint that was fine before may fail so often (an empty answer, a 500 that stays) until the run is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +179,8 @@ class _Reading:
         self._on_read = on_read
         self._sent: set[str] = set()
         self._taking = asyncio.Lock()
+        self._failures = 0
+        self._has_answered = False
 
     async def run(self, calls_at_once: int) -> None:
         """Until everything was sent once, and what failed twice."""
@@ -215,9 +218,13 @@ class _Reading:
         self._tally.calls += 1
         try:
             text, usage = await self._model.complete(messages(batch), deadline=Deadline.after(CALL_S))
-        except _UNREADABLE:
+        except (*_OF_ONE_ANSWER, ModelUnavailable) as error:
+            self._failures += 1
+            if self._failures >= _FAILURES_IN_A_ROW or not (self._has_answered or isinstance(error, _OF_ONE_ANSWER)):
+                raise
             self._tally.is_counted = False
             return list(batch)
+        self._failures, self._has_answered = 0, True
         self._tally.calls += max(0, usage.llm_calls - 1)
         self._tally.input_tokens += usage.input_tokens or 0
         self._tally.output_tokens += usage.output_tokens or 0
