@@ -1,6 +1,6 @@
-"""Live messages over loopback: screen lag against foresight and against a peer, 500 answers at once, 2,000 streams.
+"""Live messages over loopback: lag against foresight and a peer, 500 answers at once, 2,000 streams, rendering.
 
-    python -m bench.live [--peer FOLDER] [--repeats 3] [--only lag,first,crowd,streams] [--json FILE]
+    python -m bench.live [--peer FOLDER] [--repeats 3] [--only lag,first,crowd,streams,render] [--json FILE]
 
 The platform is the strict emulator of the tests in a process of its own, with Telegram's published limits and 50 ms of
 latency. `--peer` names a folder where `npm i @chat-adapter/telegram@4.41.1 chat@4.41.1` was run (`make bench-live`
@@ -12,32 +12,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
 import statistics
-import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import uvloop
-from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
-from aiogram.client.telegram import TelegramAPIServer
 
-from adapters.ports import Delivery, Final, Inbound, StopOutcome, StopRequest
-from adapters.telegram.platform import TelegramPlatform
+from adapters.live.markdown import heal
+from adapters.live.surface import Part
+from adapters.telegram.render import TelegramRenderer
+from adapters.telegram.words import words
+from bench.live_load import crowd, streams
+from bench.live_rig import LATENCY_S, Json, adapter, client, platform, show
 from tests.emulators.telegram import TOKEN
 from tests.support.live_stories import TRACES, Trace, even
 from tests.support.optimum import World, least_lag_s
 
-LATENCY_S = 0.05
-Json = dict[str, Any]
-
-
+_DENSE = (
+    "**Bold** and *italic*, `code`, a [link](https://example.com/a) and 1.500.000 ₫.\n\n- an item\n- another [1]\n\n"
+)
 PEER_AT_MOST = {
     "600 tokens at 90/s": 0.75,
     "600 tokens at 50/s": 0.75,
@@ -45,103 +39,6 @@ PEER_AT_MOST = {
     "40 tokens at 20/s": 0.6,
     "42 tokens, 6 s pause": 0.2,
 }
-
-
-@dataclass(slots=True)
-class Platform:
-    """The emulator's process, seen from outside."""
-
-    url: str
-    http: aiohttp.ClientSession
-
-    async def post(self, path: str, **body: Any) -> None:
-        async with self.http.post(f"{self.url}/_control/{path}", json=body) as response:
-            response.raise_for_status()
-
-    async def get(self, path: str) -> Any:
-        async with self.http.get(f"{self.url}/_control/{path}") as response:
-            response.raise_for_status()
-            return await response.json()
-
-    async def people(self, chats: Sequence[int]) -> None:
-        """Somebody has written in each chat, so that the bot may."""
-        for chat in chats:
-            await self.post("say", text="hello", user=chat, chat=chat)
-
-    async def versions(self, chat: int) -> list[tuple[float, str]]:
-        """Every state of the bot's messages in a chat."""
-        messages = (await self.get(f"transcript?chat={chat}"))["messages"]
-        return [(v["at"], v["text"]) for m in messages if m["from_bot"] for v in m["versions"]]
-
-
-@asynccontextmanager
-async def platform() -> AsyncIterator[Platform]:
-    """A fresh emulator in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.emulators.telegram", "--latency", str(LATENCY_S), "--lenient"),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    url = (await process.stdout.readline()).decode().split()[0]
-    try:
-        async with aiohttp.ClientSession() as http:
-            yield Platform(url, http)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-@asynccontextmanager
-async def client(url: str) -> AsyncIterator[Bot]:
-    """The client that the product has."""
-    session = AiohttpSession(api=TelegramAPIServer.from_base(url), limit=1000)
-    try:
-        yield Bot(TOKEN, session=session)
-    finally:
-        await session.close()
-
-
-@asynccontextmanager
-async def adapter(bot: Bot) -> AsyncIterator[TelegramPlatform]:
-    """The product's adapter on that platform, with the limits it has by default."""
-    ours = TelegramPlatform(bot, accept=_ignore, stop=_idle)
-    try:
-        yield ours
-    finally:
-        await ours.close()
-
-
-async def _ignore(_inbound: Inbound) -> None:
-    """Nobody asks here."""
-
-
-async def _idle(_request: StopRequest) -> StopOutcome:
-    return "idle"
-
-
-@dataclass(slots=True)
-class Shown:
-    """One answer shown."""
-
-    arrivals: list[tuple[float, int]] = field(default_factory=list)
-    delivery: Delivery | None = None
-    ended_at: float = 0.0
-
-
-async def show(ours: TelegramPlatform, chat: int, trace: Trace) -> Shown:
-    """Stream a trace into a chat as the process would."""
-    inbound = Inbound(
-        platform="telegram", conversation=str(chat), sender=str(chat), text="?", event_id=str(chat), received_at=0.0
-    )
-    live, shown, due = ours.open_message(inbound), Shown(), time.monotonic()
-    for pause_s, token in trace:
-        due += pause_s
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-        live.append(token)
-        shown.arrivals.append((time.monotonic(), len(token)))
-    shown.ended_at = time.monotonic()
-    shown.delivery = await live.finish(Final(text="".join(token for _, token in trace)))
-    return shown
 
 
 async def show_by_peer(
@@ -230,8 +127,8 @@ async def first(count: int = 60) -> Json:
             trips.append((time.monotonic() - began) * 1000)
             bare_cpu.append((time.process_time() - cpu) * 1000)
             cpu = time.process_time()
-            shown = await show(ours, chat, even(1, 100))
-            our_cpu.append((time.process_time() - cpu) * 1000)
+            shown = await show(ours, chat, even(4, 100))
+            our_cpu.append((time.process_time() - cpu) * 1000 / 2)  # a post and an edit
             assert shown.delivery is not None
             assert shown.delivery.first_visible_at is not None
             extra.append((shown.delivery.first_visible_at - shown.arrivals[0][0]) * 1000)
@@ -244,7 +141,7 @@ async def first(count: int = 60) -> Json:
         "more_than_the_post_beside_it_p50_ms": statistics.median(
             mine - trip for mine, trip in zip(extra, trips, strict=True)
         ),
-        "cpu_p50_ms": statistics.median(our_cpu),
+        "cpu_per_call_p50_ms": statistics.median(our_cpu),
         "cpu_of_a_bare_post_p50_ms": statistics.median(bare_cpu),
         "count": count,
     }
@@ -256,92 +153,18 @@ def _p95(values: Sequence[float]) -> float:
     return sorted(values)[int(0.95 * len(values))]
 
 
-async def crowd(count: int = 500) -> Json:
-    """Many answers at once under the bot's limit."""
-    async with platform() as server, client(server.url) as bot, adapter(bot) as ours:
-        chats = list(range(1, count + 1))
-        await server.people(chats)
-        trace = even(100, 20)
-        shown = await asyncio.gather(*(show(ours, chat, trace) for chat in chats))
-        finished_at = time.monotonic()
-        calls = await server.get("calls")
-        last_words = [(await server.versions(chat))[-1][1].split()[-1] for chat in chats]
-        whole = last_words.count(trace[-1][1].strip())
-    visible = sorted(
-        s.delivery.first_visible_at - s.arrivals[0][0] for s in shown if s.delivery and s.delivery.first_visible_at
-    )
-    result = {
-        "finals": whole,
-        "refused": sum(1 for call in calls if call["status"] == 429),
-        "calls": len([call for call in calls if call["method"] != "getUpdates"]),
-        "first_visible_p50_s": visible[len(visible) // 2],
-        "first_visible_p95_s": visible[int(0.95 * len(visible))],
-        "first_bound_p95_s": max(0.0, (0.95 * count - 30) / 30),
-        "last_final_s": finished_at - min(s.arrivals[0][0] for s in shown),
-        "last_final_bound_s": (2 * count - 30) / 30,
-    }
-    print(json.dumps(result))
+def render() -> Json:
+    """Healing and rendering 4,000 characters full of formatting, in milliseconds of the processor's time."""
+    renderer = TelegramRenderer(words("en"), "1001")
+    text = (_DENSE * 60)[:4000]
+    took = []
+    for n in range(220):
+        began = time.thread_time()
+        renderer.render(Part(markdown=heal(f"{n} {text}"[:4000]).markdown, is_growing=True))
+        took.append((time.thread_time() - began) * 1000)
+    result = {"heal_and_render_4k_p50_ms": statistics.median(took[20:]), "p95_ms": _p95(took[20:])}
+    print(json.dumps(result), flush=True)
     return result
-
-
-async def streams(count: int = 2000, tokens: int = 400) -> Json:
-    """Many live messages in one process, each at 20 tokens a second; they begin within 3 s and differ in length."""
-    async with platform() as server, client(server.url) as bot, adapter(bot) as ours:
-        await server.people(range(1, count + 1))
-        late_ms: list[float] = []
-        watching = asyncio.create_task(_watch(late_ms))
-        began, began_cpu = time.monotonic(), time.process_time()
-        groups = 200
-        feeds = (
-            _feed(ours, range(g + 1, count + 1, groups), tokens - 100 + g, 3.0 * g / groups) for g in range(groups)
-        )
-        lives = [pair for pairs in await asyncio.gather(*feeds) for pair in pairs]
-        busy = (time.process_time() - began_cpu) / (time.monotonic() - began)
-        streaming = sorted(late_ms)
-        deliveries = await asyncio.gather(*(finishing for _, finishing in lives))
-        watching.cancel()
-        refused = sum(1 for call in await server.get("calls") if call["status"] == 429)
-    late_ms.sort()
-    result = {
-        "delivered": sum(1 for d in deliveries if not d.is_gone),
-        "refused": refused,
-        "cpu_while_streaming": busy,
-        "loop_lag_p50_while_streaming_ms": streaming[len(streaming) // 2],
-        "loop_lag_p99_while_streaming_ms": streaming[int(0.99 * len(streaming))],
-        "loop_lag_p99_ms": late_ms[int(0.99 * len(late_ms))],
-        "loop_lag_max_ms": late_ms[-1],
-        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    print(json.dumps(result))
-    return result
-
-
-async def _feed(
-    ours: TelegramPlatform, chats: range, tokens: int, offset_s: float
-) -> list[tuple[int, asyncio.Task[Delivery]]]:
-    """Ten streams in step: this bench's own timers should not be what is measured."""
-    due = time.monotonic() + offset_s
-    await asyncio.sleep(offset_s)
-    lives = [
-        ours.open_message(
-            Inbound(platform="telegram", conversation=str(c), sender=str(c), text="?", event_id=str(c), received_at=0)
-        )
-        for c in chats
-    ]
-    for n in range(tokens):
-        due += 0.05
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-        for live in lives:
-            live.append(f"w{n:03} ")
-    final = Final(text="".join(f"w{n:03} " for n in range(tokens)))
-    return [(chat, asyncio.create_task(live.finish(final))) for chat, live in zip(chats, lives, strict=True)]
-
-
-async def _watch(late_ms: list[float]) -> None:
-    while True:
-        began = time.monotonic()
-        await asyncio.sleep(0.005)
-        late_ms.append((time.monotonic() - began - 0.005) * 1000)
 
 
 async def _main(arguments: argparse.Namespace) -> None:
@@ -355,6 +178,8 @@ async def _main(arguments: argparse.Namespace) -> None:
         result["crowd"] = await crowd()
     if "streams" in wanted:
         result["streams"] = await streams()
+    if "render" in wanted:
+        result["render"] = render()
     if arguments.json:
         await asyncio.to_thread(arguments.json.write_text, json.dumps(result, indent=1))
 
@@ -363,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", default="lag,first,crowd,streams")
+    parser.add_argument("--only", default="lag,first,crowd,streams,render")
     parser.add_argument("--json", type=Path)
     uvloop.run(_main(parser.parse_args()))
 
