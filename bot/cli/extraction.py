@@ -10,7 +10,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bot.settings import Settings, parse_price
+from bot.setting_values import parse_price
+from bot.settings import Settings
 
 if TYPE_CHECKING:
     from rag.ingest.llm_extract.run import ExtractionReport, Plan

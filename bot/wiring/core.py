@@ -17,7 +17,8 @@ from bot.faqs.suggest import follow_ups
 from bot.faqs.warm import Warmer
 from bot.presence import Presence
 from bot.reranking import rerank_failed
-from bot.settings import Settings, parse_vector_index
+from bot.setting_values import parse_vector_index
+from bot.settings import Settings
 from bot.smalltalk import SmallTalk
 from bot.tls import trust
 from bot.turn import Turns
