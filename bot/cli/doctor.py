@@ -162,19 +162,29 @@ async def _model(configured: Settings) -> Finding:
 
 async def _telegram(configured: Settings) -> Finding:
     from adapters.telegram.polling import TokenRefused  # noqa: PLC0415 - aiogram, only when needed
+    from adapters.telegram.webhook import webhook_info  # noqa: PLC0415 - likewise
     from bot.wiring import open_telegram  # noqa: PLC0415 - likewise
 
     if configured.telegram_bot_token is None:
         return Finding(part="telegram", verdict="ok", detail="not configured; set TELEGRAM_BOT_TOKEN to use it")
     try:
-        async with open_telegram(configured) as (_, platform), asyncio.timeout(15):
+        async with open_telegram(configured) as (bot, platform), asyncio.timeout(15):
             name = await platform.identify()
+            info = await webhook_info(bot)
     except (TokenRefused, ConnectionError) as error:
         return Finding(part="telegram", verdict="failed", detail=str(error))
     except TimeoutError:
         detail = "Telegram does not answer within 15 s; check the network, HTTPS_PROXY and TELEGRAM_API_URL"
         return Finding(part="telegram", verdict="failed", detail=detail)
-    return Finding(part="telegram", verdict="ok", detail=f"@{name}")
+    wanted = configured.webhook_address or ""
+    if info.url and not wanted:
+        hint = "set TELEGRAM_WEBHOOK_URL, or run `grapevine telegram-webhook delete`"
+        detail = f"@{name}, but Telegram delivers to a webhook that is not configured here; {hint}"
+        return Finding(part="telegram", verdict="warning", detail=detail)
+    if info.last_error_message and info.pending_update_count:
+        detail = f"@{name}, but Telegram could not deliver to the webhook: {info.last_error_message}"
+        return Finding(part="telegram", verdict="warning", detail=detail)
+    return Finding(part="telegram", verdict="ok", detail=f"@{name}, by {'webhook' if wanted else 'long polling'}")
 
 
 async def _slack(configured: Settings) -> Finding:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from adapters.telegram.platform import TelegramPlatform
 from adapters.telegram.polling import Poller, TokenRefused, may_remove
 from adapters.telegram.webhook import Webhook, WebhookKeeper, secret_of
+from bot.cli.doctor import _telegram
+from bot.settings import load
 from bot.state.kept import Note
 from bot.state.sqlite import SqliteState
 from tests.emulators.telegram import TelegramEmulator
@@ -181,3 +183,22 @@ async def test_a_delivery_with_another_secret_is_refused_until_it_is_set_again(
     await bot.set_webhook(door.url, secret_token=SECRET)
     await emu.wait_for(lambda e: e.updates.confirmed == [51])
     assert len(owing.accepted) == 1
+
+
+@pytest.mark.parametrize(
+    ("webhook", "configured", "verdict", "words"),
+    [
+        ("", None, "ok", "@grapevine_bot, by long polling"),
+        (OTHER, None, "warning", "`grapevine telegram-webhook delete`"),
+        ("", "http://127.0.0.1:9/ours", "ok", "by webhook"),
+    ],
+)
+async def test_the_doctor_says_where_telegram_delivers(
+    emu: TelegramEmulator, webhook: str, configured: str | None, verdict: str, words: str
+) -> None:
+    """A bot that hears nothing because its updates go elsewhere is the commonest trouble of all."""
+    emu.updates.webhook_url = webhook
+    names = {"TELEGRAM_BOT_TOKEN": emu.token, "TELEGRAM_API_URL": emu.url, "TELEGRAM_WEBHOOK_URL": configured or ""}
+    finding = await _telegram(load(names, None)[0])
+    assert finding.verdict == verdict
+    assert words in finding.detail
