@@ -45,12 +45,19 @@ class GraphRag:
         from neo4j_graphrag.retrievers import (  # type: ignore[import-not-found]  # noqa: PLC0415 - not installed here
             HybridCypherRetriever,
         )
+        from neo4j_graphrag.types import (  # type: ignore[import-not-found]  # noqa: PLC0415 - likewise
+            RetrieverResultItem,
+        )
+
+        def formatted(record: Any) -> Any:
+            content = {"text": record["text"], "neighbours": record["neighbours"]}
+            return RetrieverResultItem(content=content, metadata={"document": record["document"]})
 
         driver = GraphDatabase.driver(
             task["uri"], auth=("neo4j", os.environ["GRAPEVINE_BENCH_PASSWORD"]), notifications_min_severity="OFF"
         )
         self._retriever = HybridCypherRetriever(
-            driver, task["vector_index"], task["text_index"], NEIGHBOURS, result_formatter=lambda record: record
+            driver, task["vector_index"], task["text_index"], NEIGHBOURS, result_formatter=formatted
         )
         self._top_k = int(task["top_k"])
         self._threads = ThreadPoolExecutor(64)
@@ -59,7 +66,7 @@ class GraphRag:
         result = self._retriever.search(
             query_text=_SYNTAX.sub(" ", question["text"]), query_vector=question["vector"], top_k=self._top_k
         )
-        return [str(record["document"]) for record in result.items]
+        return [str(item.metadata["document"]) for item in result.items]
 
     async def ask(self, question: Question) -> list[str]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question)

@@ -47,7 +47,7 @@ CREATE (d)-[:HAS]->(c:Chunk:Pending:{label})
 SET c = row
 FOREACH (_ IN CASE WHEN row.valid_until IS NULL THEN [] ELSE [1] END | SET c:Dated)
 """
-_PUT_NEXT = """
+PUT_NEXT = """
 UNWIND $numbers AS number
 MATCH (d:Document {number: number})-[:HAS]->(c:Chunk {document: number})
 WITH d, c ORDER BY c.key
@@ -56,7 +56,7 @@ UNWIND range(0, size(chunks) - 2) AS i
 WITH chunks[i] AS a, chunks[i + 1] AS b
 CREATE (a)-[:NEXT]->(b)
 """
-_PUT_MENTIONS = """
+PUT_MENTIONS = """
 UNWIND $names AS row
 MERGE (e:Entity {collection: $collection, name: row[0]}) ON CREATE SET e.documents = 0, e.titles = 0
 SET e.documents = e.documents + row[1]
@@ -64,7 +64,7 @@ WITH e, row UNWIND row[2] AS at
 MATCH (c:Chunk {key: at[0]})
 CREATE (c)-[:MENTIONS {sentences: at[1]}]->(e)
 """
-_PUT_ANSWERS = """
+PUT_ANSWERS = """
 UNWIND $names AS row
 MERGE (e:Entity {collection: $collection, name: row[0]}) ON CREATE SET e.documents = 0, e.titles = 0
 SET e.titles = e.titles + size(row[1]), e:Titled
@@ -130,10 +130,11 @@ MATCH (c:Chunk {key: row[0]})
 SET c.embedding = row[1], c.vectors = row[2]
 REMOVE c:Pending
 """
+# By the index of digests: to look through all that waits made 50,000 chunks take two hours.
 _WAITING = """
 UNWIND $keys AS key
 MATCH (k:Chunk {key: key})
-MATCH (c:Pending {digest: k.digest})
+MATCH (c:Chunk {digest: k.digest}) WHERE c:Pending
 RETURN c.key, key, size(c.spans) / 2, c.collection
 """
 _COUNT = """
@@ -189,9 +190,9 @@ async def put(
     await _run(transaction, _DROP_ANSWERS, numbers=former.numbers)
     await _run(transaction, _PUT_DOCUMENTS, documents=prepared.documents, always=[ALWAYS_FROM, ALWAYS_UNTIL])
     await _run(transaction, _PUT_CHUNKS.format(label=label(collection)), chunks=prepared.chunks)
-    await _run(transaction, _PUT_NEXT, numbers=[row["number"] for row in prepared.documents if row["chunks"] > 1])
-    await _run(transaction, _PUT_MENTIONS, collection=collection, names=prepared.mentions)
-    await _run(transaction, _PUT_ANSWERS, collection=collection, names=prepared.answers)
+    await _run(transaction, PUT_NEXT, numbers=[row["number"] for row in prepared.documents if row["chunks"] > 1])
+    await _run(transaction, PUT_MENTIONS, collection=collection, names=prepared.mentions)
+    await _run(transaction, PUT_ANSWERS, collection=collection, names=prepared.answers)
     if prepared.related:
         await _run(transaction, _PUT_RELATED, collection=collection, related=prepared.related)
     brought = [[key, *given[place]] for place, key in prepared.places.items() if place in given]
