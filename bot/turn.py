@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -18,60 +18,14 @@ from bot.memory import Memory, Transcripts
 from bot.smalltalk import SmallTalk
 from bot.telemetry.line import TurnLog, stage_timings
 from bot.turn_line import line_of
+from bot.turn_ports import Answers, BeforeFinal, Handle, Suggest, TurnResult
 from bot.turn_progress import Progress
 from bot.words import WordKey, word
 from rag.language import detect
 from rag.resilience.deadline import Deadline
-from rag.types import AnswerEvent, Audience, CacheHit, Citation, Delta, Done, Failed, Outcome, Question
+from rag.types import Audience, Delta, Done, Failed, Outcome, Question
 
 log = structlog.get_logger(__name__)
-
-
-class Answers(Protocol):
-    """What a turn needs of the engine."""
-
-    def answer(self, question: Question) -> AsyncIterator[AnswerEvent]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnResult:
-    """What came of a turn, for callers that answer a request with it."""
-
-    trace_id: str
-    outcome: Outcome
-    answer: str
-    """Markdown, as shown."""
-    cache: CacheHit
-    citations: tuple[Citation, ...]
-    timings: Mapping[str, float | None]
-    """The `*_ms` fields of the log line."""
-    error: str | None
-    """A short code (`model_unavailable`, ...) where something went wrong."""
-    language: str
-    tokens: int = 0
-    """What the model read and wrote for it."""
-
-
-BeforeFinal = Callable[[Final, Outcome], Awaitable[None]]
-"""Told the final text before its delivery begins; what it raises ends the turn undelivered."""
-
-
-Handle = Callable[[], str | None]
-"""The messages that the answer grows in, as far as is known; see `PastAnswer.handle`."""
-
-
-class Suggest(Protocol):
-    """Picks questions worth asking next; see `bot/faqs/suggest.py`."""
-
-    def __call__(
-        self,
-        *,
-        asked: Sequence[str],
-        answer: str,
-        citations: Sequence[Citation],
-        collections: frozenset[str],
-        language: str,
-    ) -> tuple[str, ...]: ...
 
 
 class Turns:

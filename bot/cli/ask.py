@@ -17,7 +17,8 @@ from adapters.web.live import WholeAnswer
 from bot.cli.common import json_option, log_beside_result, print_json, run, settings
 from bot.settings import Settings
 from bot.state.sqlite import SqliteState
-from bot.turn import TurnResult, new_trace_id
+from bot.turn import new_trace_id
+from bot.turn_ports import TurnResult
 from rag.asked import LONGEST_QUESTION
 from rag.errors import InputError
 from rag.types import Mode, Passage

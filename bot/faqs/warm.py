@@ -10,7 +10,7 @@ from datetime import date
 from typing import Literal, Protocol
 
 from bot.faqs.drafts import Draft
-from bot.turn import Answers
+from bot.turn_ports import Answers
 from rag.cache.faq import Faq, FaqStore
 from rag.errors import RagError
 from rag.ports import CollectionCounts, StoredDocument

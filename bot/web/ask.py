@@ -17,7 +17,8 @@ from adapters.ports import Inbound, LiveMessage, Platform
 from adapters.web.live import EventStream, WholeAnswer
 from bot.state.ports import REFUSED
 from bot.state.sqlite import StateError
-from bot.turn import TurnResult, new_trace_id
+from bot.turn import new_trace_id
+from bot.turn_ports import TurnResult
 from bot.web.bodies import Body, checked_question, read_body
 from bot.web.callers import Caller, charge, identify, readable
 from bot.web.errors import STATUS_OF_FAILURE, ApiError, as_api_error, error_json, json_response, log_unexpected

@@ -10,7 +10,8 @@ import structlog
 
 from bot.smalltalk import SmallTalk
 from bot.telemetry.line import TurnLine
-from bot.turn import TurnResult, Turns
+from bot.turn import Turns
+from bot.turn_ports import TurnResult
 from rag.types import AnswerEvent, Citation, Done, Failed, Figures, Sources, Status, Timings, Usage
 from tests.support.answers import RememberingMessage, ScriptedEngine, deltas, inbound, passage
 

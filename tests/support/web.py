@@ -16,7 +16,8 @@ from bot.smalltalk import SmallTalk
 from bot.state.sqlite import SqliteState
 from bot.state.turns import SqliteTurns
 from bot.telemetry.line import TurnLine
-from bot.turn import Answers, Turns
+from bot.turn import Turns
+from bot.turn_ports import Answers
 from bot.web.app import build_app
 from bot.web.services import WebLimits, WebServices
 from bot.web.sessions import Signer
