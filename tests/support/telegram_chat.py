@@ -36,20 +36,20 @@ from tests.support.answers import ScriptedEngine, deltas, passage
 PASSAGES = (
     passage(1, title="Claims guide", text="Report a theft within *24 hours* to @claims or <b>the police</b>.", page=3),
     passage(2, title="Price list", text="TC-03 costs 0.9%.", url="https://example.com/prices"),
-    passage(9, title="Staff manual", text="Goodwill up to 500.", collection="staff"),
 )
+SHELVED = (passage(9, title="Staff manual", text="Goodwill up to 500.", collection="staff"), *PASSAGES)
 
 
 class Shelf:
     """Passages and documents, handed out to those who may read them."""
 
     async def passage(self, passage_id: str, *, collections: frozenset[str]) -> Passage | None:
-        return next((p for p in PASSAGES if p.passage_id == passage_id and p.collection in collections), None)
+        return next((p for p in SHELVED if p.passage_id == passage_id and p.collection in collections), None)
 
     async def documents(
         self, collections: frozenset[str], *, after: str | None = None, limit: int = 100, source: str | None = None
     ) -> DocumentPage:
-        return DocumentPage(documents=tuple(_document(p) for p in PASSAGES if p.collection in collections), after=None)
+        return DocumentPage(documents=tuple(_document(p) for p in SHELVED if p.collection in collections), after=None)
 
     def examples(self, collections: frozenset[str]) -> dict[Language, tuple[str, ...]]:
         return {"en": ("What does theft cover cost?",), "vi": ("Phí là bao nhiêu?", "Gọi ai?", "Ở đâu?")}
@@ -76,9 +76,8 @@ def _document(of: Passage) -> StoredDocument:
 
 def answer(text: str = "Theft is covered [1], for 0.9% [2].") -> tuple[AnswerEvent, ...]:
     """What an engine says that found the first two passages."""
-    found = PASSAGES[:2]
-    citations = tuple(_citation(n, p) for n, p in enumerate(found, 1) if f"[{n}]" in text)
-    return (Sources(passages=found), *deltas(text), Done(outcome="answered", answer=text, citations=citations))
+    citations = tuple(_citation(n, p) for n, p in enumerate(PASSAGES, 1) if f"[{n}]" in text)
+    return (Sources(passages=PASSAGES), *deltas(text), Done(outcome="answered", answer=text, citations=citations))
 
 
 def _citation(n: int, of: Passage) -> Citation:
