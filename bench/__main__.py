@@ -11,7 +11,7 @@ import sys
 QUICK = {
     "embeddings": ["--rounds", "3"],
     "store": ["10000", "50000"],
-    "ingest": ["--mb", "5", "--embed-chunks", "200"],
+    "ingest": ["--mb", "5", "--embed-kb", "60", "--memory-mb", "16"],
     "faq": [],
     "telegram": ["--updates", "300"],
     "load": ["--people", "200", "--questions", "1"],

@@ -1,6 +1,6 @@
 """The embedded store under load: search, text index against FTS5, loading, writing, memory.
 
-    python -m bench.store [CHUNKS ...] [--json]
+    python -m bench.store [CHUNKS ...] [--without-fts5] [--json]
 
 Text is generated: Zipf-distributed words, chunks of 112 words in eight sentences, vectors in clusters.
 Questions are 8 to 12 words as they come, common ones included.
@@ -21,11 +21,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rag.records import Chunk, Document, Sentence
-from rag.stores.embedded import EmbeddedStore  # before numpy: it sets the number of BLAS threads
+import numpy as np
+from numpy.typing import NDArray
 
-import numpy as np  # isort: skip
-from numpy.typing import NDArray  # isort: skip
+from rag.records import Chunk, Document, Sentence
+from rag.retrieval.candidates import top
+from rag.retrieval.view import Rows
+from rag.stores.embedded import EmbeddedStore
+from rag.stores.view import SegmentView
 
 WORDS, SENTENCES, PER_SENTENCE, PER_DOCUMENT, DIMENSIONS = 60_000, 8, 14, 5, 384
 PUBLIC = frozenset({"public"})
@@ -164,7 +167,7 @@ def resident_mb() -> float:
     return round(int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024, 0)
 
 
-async def measure(chunks: int, folder: Path) -> dict[str, object]:
+async def measure(chunks: int, folder: Path, *, with_fts5: bool) -> dict[str, object]:
     """All figures for one size."""
     corpus = Corpus()
     path = folder / f"{chunks}.db"
@@ -189,7 +192,7 @@ async def measure(chunks: int, folder: Path) -> dict[str, object]:
     documents = [rng.choice(view.documents, 6, replace=False).tolist() for _ in range(200)]
     figures["text_ms"] = percentiles(lambda at: view.text_scores(questions[at % 200], "folded", k1=1.2, b=0.75))
     figures["vector_ms"] = percentiles(lambda at: view.cosines(vectors[at % 200]))
-    figures["vector_top50_ms"] = percentiles(lambda at: top(view.cosines(vectors[at % 200]), 50))
+    figures |= nearest(view, vectors)
     figures["sentences_of_100_ms"] = percentiles(lambda at: view.sentence_cosines(vectors[at % 200], rows[at % 200]))
     figures["holds_of_100_ms"] = percentiles(lambda at: view.holds(questions[at % 200], "folded", rows[at % 200]))
     figures["links_from_ms"] = percentiles(lambda at: view.links_from(documents[at % 200], limit=32))
@@ -197,20 +200,44 @@ async def measure(chunks: int, folder: Path) -> dict[str, object]:
     figures["shared_names_ms"] = percentiles(lambda at: view.shared_names(documents[at % 200], degree=(2, 8), limit=32))
     figures["infos_of_10_ms"] = percentiles(lambda at: view.infos(rows[at % 200][:10].tolist()))
     figures["refresh_after_one_document_ms"] = await one_change(store, corpus)
-    figures["fts5_or_ms"] = fts5(
-        folder / f"fts{chunks}.db",
-        ((row, info.text) for row, info in enumerate(view.infos(range(view.rows)))),
-        questions,
-    )
-    figures["fts5_over_text"] = round(figures["fts5_or_ms"]["p50"] / figures["text_ms"]["p50"], 1)  # type: ignore[index] # a dict from above
+    if with_fts5:
+        figures["fts5_or_ms"] = fts5(
+            folder / f"fts{chunks}.db",
+            ((row, info.text) for row, info in enumerate(view.infos(range(view.rows)))),
+            questions,
+        )
+        figures["fts5_over_text"] = round(figures["fts5_or_ms"]["p50"] / figures["text_ms"]["p50"], 1)  # type: ignore[index] # a dict from above
     await store.close()
     return figures
 
 
-def top(scores: NDArray[np.float32] | None, count: int) -> NDArray[np.int64]:
-    assert scores is not None
-    best = np.argpartition(scores, -count)[-count:]
-    return best[np.argsort(-scores[best], kind="stable")]
+def nearest(view: SegmentView, vectors: NDArray[np.float32]) -> dict[str, object]:
+    """The 100 nearest by estimates and by all cosines, in turns, and whether they are the same with equal cosines."""
+    same = 0
+
+    def by_all(at: int) -> Rows:
+        scores = view.cosines(vectors[at % 200])
+        assert scores is not None
+        return top(scores, 100, -1.0)
+
+    def by_estimates(at: int) -> Rows:
+        near = view.near(vectors[at % 200])
+        assert near is not None
+        return near.best(100)
+
+    for at in range(200):
+        near, scores = view.near(vectors[at]), view.cosines(vectors[at])
+        assert near is not None
+        assert scores is not None
+        best = near.best(100)
+        same += np.array_equal(best, top(scores, 100, -1.0)) and np.array_equal(near[best], scores[best])
+    exact, estimated = percentiles(by_all), percentiles(by_estimates)
+    return {
+        "nearest_100_by_all_ms": exact,
+        "nearest_100_ms": estimated,
+        "nearest_cpu_ratio": round(estimated["cpu"] / exact["cpu"], 2),
+        "nearest_the_same": f"{same} of 200",
+    }
 
 
 async def one_change(store: EmbeddedStore, corpus: Corpus) -> float:
@@ -228,11 +255,12 @@ async def one_change(store: EmbeddedStore, corpus: Corpus) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("chunks", nargs="*", type=int, default=[10_000, 50_000, 200_000])
+    parser.add_argument("--without-fts5", action="store_true", help="leave out the comparison with SQLite's full text")
     parser.add_argument("--json", action="store_true", help="one JSON object per size")
     arguments = parser.parse_args()
     for chunks in arguments.chunks:
         with tempfile.TemporaryDirectory() as folder:
-            figures = asyncio.run(measure(chunks, Path(folder)))
+            figures = asyncio.run(measure(chunks, Path(folder), with_fts5=not arguments.without_fts5))
         if arguments.json:
             print(json.dumps({"ts": datetime.now(tz=UTC).isoformat(), **figures}))
         else:
