@@ -13,8 +13,8 @@ from typing import Protocol
 import structlog
 
 from adapters.ports import Final, Inbound, LiveMessage, Platform, StopOutcome, StopRequest
+from bot import edits
 from bot.allowance import Allowance
-from bot.edits import Past, resolved
 from bot.instead import OUTCOME, sentence
 from bot.joining import Joining
 from bot.lanes import Lanes, Run
@@ -88,7 +88,7 @@ class Intake:
         outbox: Outbox,
         may_read: MayRead,
         admins: frozenset[str] = frozenset(),
-        past: Past | None = None,
+        past: edits.Past | None = None,
         allowance: Allowance | None = None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -175,16 +175,8 @@ class Intake:
             self._begin(debt)
             if debt.place > 0:
                 self._lanes.wake(debt.lane)
-                if self._changes_the_running(debt):
+                if edits.changes_the_running(debt, self._debts.values()):
                     await self._lanes.stop(debt.lane)
-
-    def _changes_the_running(self, debt: Debt) -> bool:
-        """Whether this is what the question right before it, which is being answered here, was changed to."""
-        changed = debt.inbound.message_id
-        return (debt.inbound.is_edit and debt.place == 1 and changed is not None) and any(
-            other.lane == debt.lane and other.inbound.message_id == changed and other.event_id != debt.event_id
-            for other in self._debts.values()
-        )
 
     def _begin(self, debt: Debt) -> None:
         former = self._work.get(debt.event_id)
@@ -244,7 +236,7 @@ class Intake:
                 case "now":
                     async with self._lanes.slot():
                         known = debt.message_id
-                        if await self._is_wanted(debt):
+                        if await edits.settle_place(debt, self._past, self._outbox):
                             if debt.message_id != known:
                                 await message.close()
                                 message = self._message(debt)
@@ -259,20 +251,6 @@ class Intake:
             return False
         finally:
             await message.close()
-        return True
-
-    async def _is_wanted(self, debt: Debt) -> bool:
-        """Settle which messages the answer goes into, if it is to be written over an earlier one; False: into none."""
-        inbound = debt.inbound
-        if debt.message_id is None and inbound.is_edit:
-            changed = await resolved(inbound, self._past)
-            if changed is None:
-                return False
-            inbound = changed
-        if debt.message_id is None and inbound.answer_into is not None:
-            debt.inbound = inbound
-            # Recorded, so that the next owner of this turn writes there, too.
-            await self._outbox.posted(debt, inbound.answer_into)
         return True
 
     async def _answer(self, debt: Debt, run: Run, message: OwedMessage) -> None:

@@ -485,6 +485,7 @@ async def test_a_changed_question_survives_its_process(store: SqliteTurns, said:
     assert await second.resume() == 1
     await until_settled(store)
     assert ([m.message_id for m in second.chat.messages], second.chat.finals) == (["m1"], ["It costs 5."])
+    assert second.engine.questions[0].history == ()
 
 
 async def test_a_retry_goes_into_the_message_it_belongs_to(store: SqliteTurns, said: SqliteTranscripts) -> None:
