@@ -30,7 +30,12 @@ class MovedPlaces:
     async def open(cls, state: Transacts, link: RedisLink | None = None) -> MovedPlaces:
         """The table in this state file, made when it is not there. Raises `StateError`."""
         await state.run(lambda db: db.execute(_SCHEMA))
-        return cls(state, link)
+        moves = cls(state, link)
+        if link is not None:
+            link.on_return(moves.share)
+            with suppress(RedisAway):
+                await moves.share()
+        return moves
 
     async def note(self, platform: Platform, old: str, new: str) -> None:
         """`old` goes on as `new`. Raises `StateError`."""
@@ -40,8 +45,19 @@ class MovedPlaces:
 
         await self._state.run(work)
         if self._link is not None:
-            with suppress(RedisAway):  # the others use the narrower default until they are told themselves
+            with suppress(RedisAway):  # told to the others once it is back; until then they go by the default
                 await self._link.call(self._link.client.hset(self._key, f"{platform}:{new}", old))
+
+    async def share(self) -> None:
+        """Tell the other replicas all that is known here. Raises `RedisAway`."""
+
+        def work(db: sqlite3.Connection) -> list[str]:
+            rows = db.execute("SELECT platform, place, former FROM moved_places")
+            return [text for platform, place, former in rows for text in (f"{platform}:{place}", str(former))]
+
+        known = await self._state.run(work)
+        if known and self._link is not None:
+            await self._link.insist(self._link.client.hset(self._key, items=known))
 
     async def former(self, platform: Platform, place: str) -> str | None:
         """What `place` was called before, as far as is known. Raises `StateError`."""
