@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiogram import Bot
 
+from bot.state.sqlite import SqliteState
 from tests.emulators.telegram import TelegramEmulator
 from tests.support.answers import deltas
-from tests.support.telegram_chat import BotInChats, answer
+from tests.support.telegram_chat import BotInChats, answer, chatting
 
 CHAT = 1001
 
@@ -118,6 +120,23 @@ async def test_sources_lists_where_the_last_answer_comes_from(emu: TelegramEmula
     await chats.answered("I do not know.")
     emu.say("/sources", reply_to=first)
     await emu.wait_for(lambda e: len([m for m in e.from_bot(CHAT) if m.text.startswith("Sources")]) == 2)
+
+
+async def test_what_may_not_be_read_any_more_is_not_shown_again(emu: TelegramEmulator, bot: Bot) -> None:
+    """Access taken away after an answer: neither /sources nor the button below the old answer gives anything of it."""
+    state = SqliteState.in_memory()
+    async with chatting(emu, bot, access="*=public,staff", state=state) as chats:
+        emu.say("q")
+        message = await chats.answered("Theft is covered")
+        await chats.line()
+    async with chatting(emu, bot, access="*=staff", state=state) as chats:
+        emu.say("/sources")
+        await chats.answered("The last answer has no sources")
+        assert await chats.pressed(message, "src:p1") == ("This passage is not there any more.", True)
+        emu.say("/retry")
+        await chats.questions(1)
+    assert chats.engine.questions[0].audience.collections == {"staff"}
+    assert chats.engine.questions[0].history == ()
 
 
 async def test_forget_asks_first_and_then_erases_everything(emu: TelegramEmulator, chats: BotInChats) -> None:

@@ -44,7 +44,7 @@ class TelegramEmulator:
         self.messages: dict[tuple[int, int], Message] = {}
         self.callbacks: dict[str, Json] = {}
         self.drafts: list[Json] = []
-        self.previews = Previews(lambda: self.now())
+        self.previews = Previews(lambda: self.now())  # noqa: PLW0108 - a test may set another clock later
         self.commands: dict[tuple[str, str], list[Json]] = {}
         """By scope (`chat:<id>` for one chat's own) and language."""
         self.files: dict[str, bytes] = {}
