@@ -91,16 +91,19 @@ class Engine:
     ) -> AsyncGenerator[AnswerEvent, None]:
         if asked.usage.llm_calls:
             yield Figures(timings=asked.timings, usage=asked.usage)
-        if asked.standalone is not None:
+        hit = None
+        if asked.standalone and asked.by == "model":
+            # What a model has made whole may be a question that is answered already.
+            hit = await self._look_up(asked.standalone, question, language)
+        if asked.standalone and hit is not None:
             yield Rewritten(text=asked.standalone, by=asked.by)
-            # A question that a model has made whole may be one that is answered already.
-            hit = await self._look_up(asked.standalone, question, language) if asked.by == "model" else None
-            if hit is not None:
-                done = replace(_instantly(hit), timings=asked.timings, usage=asked.usage)
-                for event in _whole(hit.answer, done):
-                    yield event
-                return
-        retrieved = await self._retrieve(asked, question)
+            done = replace(_instantly(hit), timings=asked.timings, usage=asked.usage)
+            for event in _whole(hit.answer, done):
+                yield event
+            return
+        asked, retrieved = await self._find(asked, question)
+        if asked.standalone:
+            yield Rewritten(text=asked.standalone, by=asked.by)
         if isinstance(retrieved, Failed):
             yield retrieved
             return
@@ -163,6 +166,16 @@ class Engine:
         except StoreError:
             # Ready answers save time; without them the question is answered all the same.
             return None
+
+    async def _find(self, asked: _Asked, question: Question) -> tuple[_Asked, Retrieved | Failed]:
+        """Passages, and what found them: where what the rule has joined finds nothing, the words as they are."""
+        retrieved = await self._retrieve(asked, question)
+        if asked.standalone and asked.by == "rule" and isinstance(retrieved, Retrieved) and not retrieved.is_relevant:
+            alone = replace(asked, standalone=None)
+            found = await self._retrieve(alone, question)
+            if isinstance(found, Retrieved) and found.is_relevant:
+                return alone, found
+        return asked, retrieved
 
     async def _retrieve(self, asked: _Asked, question: Question) -> Retrieved | Failed:
         started = self._clock()

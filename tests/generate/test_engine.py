@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import pytest
 from openai import AsyncOpenAI
@@ -475,3 +475,22 @@ async def test_a_refused_follow_up_says_what_its_rewriting_cost() -> None:
     end = done(await events(asking, question("And for cars?", history=BEFORE)))
     assert (end.outcome, end.usage.llm_calls, end.usage.input_tokens) == ("refused", 1, 30)
     assert end.timings.rewrite_ms is not None
+
+
+async def test_what_the_rule_joins_may_not_hide_what_the_words_find() -> None:
+    """A question that only looked like a follow-up is answered as it is; the conversation has no part in it."""
+
+    @dataclass(slots=True)
+    class Particular(Shelf):
+        async def retrieve(self, text: str, **options: Any) -> Retrieved:
+            found = await Shelf.retrieve(self, text, **options)
+            return replace(found, is_relevant=text == "And when is it open?")
+
+    shelf = Particular()
+    asking = Engine(
+        shelf, ExtractiveAnswerer(), rewriter=Rewriting(text="flood cover: And when is it open?", by="rule")
+    )
+    found = await events(asking, question("And when is it open?", history=BEFORE))
+    assert [text for text, _ in shelf.asked] == ["flood cover: And when is it open?", "And when is it open?"]
+    assert done(found).outcome == "answered"
+    assert not any(isinstance(event, Rewritten) for event in found)
