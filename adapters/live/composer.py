@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from adapters.live.markdown import cut, heal, split
+from adapters.live.cutting import cut, split
+from adapters.live.markdown import heal
 from adapters.live.surface import Part, Renderer, S
 from adapters.ports import Final, SourceLink
 

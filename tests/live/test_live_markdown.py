@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.live.markdown import cut, heal, split
+from adapters.live.cutting import cut, split
+from adapters.live.markdown import heal
 
 SAMPLE = """## Fees 🎉
 
