@@ -14,7 +14,8 @@ MAX_CHARS = 4_000
 
 EDITS = Limit(45 / 60, 4.9)
 """At most 50 in any minute, however a minute is counted."""
-POSTS = Limit(1.0, 1.0)
+POSTS = Limit(0.9, 1.0)
+"""Calls get closer to each other on their way: a little slower than one a second."""
 PLACE = Limit(1.0, 3.0)
 """Slack sets no limit for edits in one thread; this one keeps a single answer from spending the workspace's."""
 
