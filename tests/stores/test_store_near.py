@@ -37,6 +37,7 @@ def rows_of(kind: str, count: int, dimensions: int, seed: int) -> np.ndarray[tup
 kinds = st.sampled_from(["even", "spiky", "alike"])
 
 
+@settings(deadline=None)
 @given(kinds, kinds, st.integers(1, 60), st.sampled_from([3, 384, 1536, 4096]), st.integers(0, 1000))
 def test_an_estimate_is_off_by_no_more_than_it_says(
     kind: str, asked: str, count: int, dimensions: int, seed: int
@@ -49,6 +50,7 @@ def test_an_estimate_is_off_by_no_more_than_it_says(
     assert (np.abs(exact - found.products) <= found.margins).all()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200))
 def test_rows_along_what_rounding_takes_away_stay_within_the_margin(seed: int) -> None:
     """The worst there can be: a chunk that points exactly where the question, or the chunk itself, was rounded"""
@@ -62,6 +64,7 @@ def test_rows_along_what_rounding_takes_away_stay_within_the_margin(seed: int) -
         assert (np.abs(exact - found.products) <= found.margins).all()
 
 
+@settings(deadline=None)
 @given(kinds, st.integers(1, 300), st.integers(1, 50), st.integers(0, 1000))
 def test_what_is_left_out_cannot_be_among_the_nearest(kind: str, count: int, wanted: int, seed: int) -> None:
     """All rows that tie with the last of the nearest, or beat it, stay in"""
