@@ -57,7 +57,7 @@ class Outcome:
     recovery_s: list[float] = field(default_factory=list)
     """From each kill until everything that was owed then stood there."""
     throttled: int = 0
-    """Calls that Telegram refused with 429, but for those that the suite provoked."""
+    """Calls that Telegram refused with 429; the suite provokes at least one a round (before final)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,7 +109,6 @@ class CrashSuite:
         self._orphans: set[tuple[int, int]] = set()
         self._known: set[str] = set()
         self._kills: list[float] = []
-        self._provoked = 0
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._telegram)
