@@ -135,8 +135,8 @@ def fused(found: Sequence[Sequence[Any]]) -> list[str]:
     scores: dict[str, float] = {}
     for column in (2, 3):
         ranked = sorted((row for row in found if row[column] is not None), key=lambda row: -row[column])
-        for rank, row in enumerate(ranked):
-            scores[str(row[0])] = scores.get(str(row[0]), 0.0) + 1 / (60 + rank)
+        for rank, name in enumerate(dict.fromkeys(str(row[0]) for row in ranked)):
+            scores[name] = scores.get(name, 0.0) + 1 / (60 + rank)
     return sorted(scores, key=lambda name: -scores[name])
 
 

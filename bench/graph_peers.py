@@ -27,7 +27,7 @@ _SYNTAX = re.compile(r'[+\-&|!(){}\[\]^"~*?:\\/]')
 
 NEIGHBOURS = """
 MATCH (node)<-[:HAS]-(d:Document)
-CALL (node) {
+OPTIONAL CALL (node) {
   MATCH (node)-[:MENTIONS]->(:Entity)<-[:ANSWERS]-(t:Document)-[:HAS]->(n:Chunk)
   WHERE t.number <> node.document
   RETURN DISTINCT t, n LIMIT 5
@@ -51,7 +51,9 @@ class GraphRag:
 
         def formatted(record: Any) -> Any:
             content = {"text": record["text"], "neighbours": record["neighbours"]}
-            return RetrieverResultItem(content=content, metadata={"document": record["document"]})
+            return RetrieverResultItem(
+                content=content, metadata={"document": record["document"], "score": record["score"]}
+            )
 
         driver = GraphDatabase.driver(
             task["uri"], auth=("neo4j", os.environ["GRAPEVINE_BENCH_PASSWORD"]), notifications_min_severity="OFF"
@@ -66,7 +68,9 @@ class GraphRag:
         result = self._retriever.search(
             query_text=_SYNTAX.sub(" ", question["text"]), query_vector=question["vector"], top_k=self._top_k
         )
-        return [str(item.metadata["document"]) for item in result.items]
+        # Its own query keeps no order once something is appended to it.
+        best = sorted(result.items, key=lambda item: -item.metadata["score"])
+        return [str(item.metadata["document"]) for item in best]
 
     async def ask(self, question: Question) -> list[str]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question)
