@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
@@ -38,7 +39,7 @@ def request(*, seconds: float = 30.0) -> GenerationRequest:
     )
 
 
-def answerer(client: AsyncOpenAI, pauses: list[float] | None = None, **patience: float) -> OpenAIAnswerer:
+def answerer(client: AsyncOpenAI, pauses: list[float] | None = None, **patience: Any) -> OpenAIAnswerer:
     """An answerer whose pauses before a retry are noted instead of waited for."""
 
     async def sleep(seconds: float) -> None:
