@@ -25,7 +25,6 @@ _PROBE_STARTS = (-0.0120, 0.0813, -0.0101, 0.0115)
 """What the model makes of "some text", computed once with numpy."""
 
 _GRAPH = Path(__file__).with_name("minilm.onnx")
-_SPIN_US = "20"
 
 
 def available_providers() -> tuple[str, ...]:
@@ -62,13 +61,9 @@ class Session:
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors
         options.intra_op_num_threads = threads
-        # Threads that spin while they wait take the cores from the event loop and from the vector search: 50,000 chunks
-        # were answered in 11.0 ms instead of 6.9. Threads that sleep at once wake too late for any of the hundred short
-        # operations of one question, which one thread then computes alone: 7 ms, and 4.5 with a spin of 20 us, for a
-        # tenth more processor time (docs/decisions/0171).
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads > 1 else "0")
-        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
-        options.add_session_config_entry("session.force_spinning_stop", "1")  # not between questions
+        # Threads that spin while they wait take the cores from the event loop and from the vector search:
+        # 50,000 chunks were answered in 11.0 ms instead of 6.9.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # The graph says where in the file each weight lies. Read from our mapping, without a copy, they cost half the
         # memory and half the time of weights handed over one by one (43 MB, which onnxruntime rearranges, and 0.1 s);
         # the mapping has to live as long as the session.
