@@ -109,6 +109,14 @@ class SqliteState:
 
         return await self.run(work)
 
+    async def keep_secret(self, name: str, value: bytes) -> None:
+        """Take this value for the name's from now on."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO kept (name, value) VALUES (?, ?)", (name, value))
+
+        await self.run(work)
+
     async def close(self) -> None:
         """Close the file; everything acknowledged before is in it."""
         if self._thread is None:

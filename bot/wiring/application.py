@@ -23,6 +23,7 @@ from bot.intake import Intake
 from bot.jobs import JobRunner
 from bot.places import Places
 from bot.settings import Settings
+from bot.state.agreed import agreed_secret
 from bot.state.jobs import JobTable
 from bot.state.moves import MovedPlaces
 from bot.state.sessions import SessionTable
@@ -102,7 +103,8 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             recent.append(line)
             write_turn(line)
 
-        hash_key = await state.kept_secret("hash-key")
+        link = redis.link if redis else None
+        hash_key = await agreed_secret(state, link, "hash-key")
         turns = build_turns(core, hash_key=hash_key, write=write, conversations=conversations)
         intake = Intake(
             turns=turns,
@@ -111,7 +113,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             may_read=places.may_read,
             admins=settings.admins,
             past=conversations,
-            allowance=await _allowance(settings, state, replica),
+            allowance=await _allowance(settings, state, replica, hash_key),
         )
         pool = await stack.enter_async_context(ParserPool())
         work = await _work(core, state, pool)
@@ -152,9 +154,9 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             tokens=Tokens(
                 admin=token,
                 api=[secret.get_secret_value() for secret in settings.api_tokens],
-                key=await state.kept_secret("token-key"),
+                key=await agreed_secret(state, link, "token-key"),
             ),
-            signer=Signer(await state.kept_secret("session-key")),
+            signer=Signer(await agreed_secret(state, link, "session-key")),
             missing=_readiness(core),
             degraded=lambda: replica.degraded,
             lanes=replica.web.lanes,
@@ -256,7 +258,7 @@ async def open_conversations(settings: Settings) -> AsyncIterator[Conversations]
         )
 
 
-async def _allowance(settings: Settings, state: SqliteState, replica: Replica) -> Allowance | None:
+async def _allowance(settings: Settings, state: SqliteState, replica: Replica, key: bytes) -> Allowance | None:
     ceilings = Ceilings(
         asks_per_minute=settings.asks_per_minute,
         daily_tokens_per_person=settings.daily_tokens_per_person,
@@ -265,7 +267,6 @@ async def _allowance(settings: Settings, state: SqliteState, replica: Replica) -
     if ceilings == Ceilings():
         return None
     ledger = replica.ledger(await SqliteSpending.open(state))
-    key = await state.kept_secret("hash-key")
     return Allowance(ceilings, ledger, key=key, admins=settings.admins, rates=replica.rates)
 
 
