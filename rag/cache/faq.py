@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Literal, Protocol
 
@@ -207,16 +207,6 @@ def new_faq(
     )
 
 
-def same_question(faqs: Iterable[Faq], *, collection: str, question: str, language: Language | None) -> Faq | None:
-    """The FAQ of this collection and language that has this very question already: adding it again replaces it."""
-    key = question_key(question)
-    language = language or detect(question)
-    for faq in faqs:
-        if (faq.collection, faq.language) == (collection, language) and question_key(faq.question) == key:
-            return faq
-    return None
-
-
 def _index(faqs: Iterable[Faq]) -> _Index:
     exact: dict[tuple[str, str], list[Faq]] = {}
     folded: dict[tuple[str, str], list[Faq]] = {}
@@ -240,10 +230,3 @@ def _held(index: Mapping[tuple[str, str], tuple[Faq, ...]], key: str, collection
     """The FAQs under a key, those of the narrower audience first: whoever reads more than `public` is meant by them."""
     names = sorted(collections, key=lambda name: (name == "public", name))
     return [faq for name in names for faq in index.get((name, key), ())]
-
-
-def renewed(faq: Faq, *, answer: str, citations: tuple[Citation, ...], valid_until: date | None) -> Faq:
-    """The FAQ with a fresh answer."""
-    return replace(
-        faq, answer=answer, citations=citations, valid_until=valid_until, is_stale=False, updated_at=datetime.now(UTC)
-    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag.cache.faq import Faq, FaqBook, FaqMatch, new_faq, renewed
+from rag.cache.faq import Faq, FaqBook, FaqMatch, new_faq
 from rag.stores.embedded import EmbeddedStore
 from tests.support.faqs import Bench
 
@@ -130,7 +130,7 @@ async def test_another_process_changes_are_followed(bench: Bench, tmp_path: Path
     await theirs.put_faq(added)
     while book.match("hotline", collections=PUBLIC).faq is None:
         await asyncio.sleep(0.005)
-    await theirs.put_faq(renewed(added, answer="1900 0000", citations=(), valid_until=None))
+    await theirs.put_faq(replace(added, answer="1900 0000", updated_at=datetime.now(UTC)))
     while (found := book.match("hotline", collections=PUBLIC).faq) is None or found.answer != "1900 0000":
         await asyncio.sleep(0.005)
     await theirs.remove_faq(added.id)

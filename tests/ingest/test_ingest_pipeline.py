@@ -18,11 +18,10 @@ from rag.ingest.outcome import Progress, eta_s
 from rag.ingest.pipeline import IngestOptions, ingest
 from rag.ingest.sandbox import ParserPool
 from rag.ingest.sync import SyncPlan, plan_sync
-from rag.ingest.upload import uploaded_file, uploaded_text
 from rag.ports import Ingested, Vectors
 from rag.stores.embedded import EmbeddedStore
 from tests.ingest.conftest import Ingest
-from tests.support.files import mixed_folder, pdf
+from tests.support.files import mixed_folder
 from tests.support.hashing import HashingEmbedder
 
 Write = Callable[[dict[str, str | bytes]], Path]
@@ -369,28 +368,6 @@ def _is_alive(pid: int) -> bool:
         return False
     # A killed child whose parent is gone may wait for init to collect it: dead all the same.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-
-
-# Uploads
-
-
-async def test_uploads(ingested: Ingest, tmp_path: Path) -> None:
-    """A file and a text that come over HTTP are documents of their given names, and can be replaced"""
-    path = tmp_path / "tmp-123"
-    path.write_bytes(pdf(["The fee is ten."]))
-    report = await ingested.found(uploaded_file(path, "guides/fees.pdf"))
-    assert report.counts == {"added": 1}
-    for text, outcome in (("first", "added"), ("first", "unchanged"), ("second", "updated")):
-        found = uploaded_text(tmp_path, id="note/1", title="Note", text=text)
-        assert (await ingested.found(found)).counts == {outcome: 1}
-    assert await ingested.ids() == ["guides/fees.pdf", "note/1"]
-
-
-@pytest.mark.parametrize("name", ["../../etc/passwd.md", "", "/", "a" * 500 + ".md", "photo.png", "..\\x.md"])
-def test_upload_names_that_are_refused(tmp_path: Path, name: str) -> None:
-    """A name that leads out of its folder, or promises what cannot be read, is refused"""
-    with pytest.raises(InputError):
-        uploaded_file(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", ["Public", "a-b", "", "a" * 41, "a b", "a;drop", "é", "a\n"])
