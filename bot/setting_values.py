@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -109,6 +110,15 @@ def _are_people(value: frozenset[str]) -> frozenset[str]:
     return value
 
 
+def _are_networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        for name in value:
+            ip_network(name)
+    except ValueError as error:
+        raise ValueError("must be a list of addresses and networks like `10.0.0.7,172.16.0.0/12`") from error
+    return value
+
+
 def _are_strong(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     if any(len(token.get_secret_value()) < 16 for token in value):
         raise ValueError("every token must have at least 16 characters")
@@ -184,4 +194,5 @@ CountOrNone = Annotated[int, AfterValidator(_is_not_negative)]
 """0 switches it off."""
 ExistingFile = Annotated[Path, AfterValidator(_is_file)]
 People = Annotated[frozenset[str], BeforeValidator(_split), AfterValidator(_are_people)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_are_networks)]
 ApiTokens = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), AfterValidator(_are_strong)]

@@ -26,6 +26,7 @@ from bot.setting_values import (
     HttpUrl,
     ModelPrice,
     Neo4jUri,
+    Networks,
     People,
     PoolSize,
     Port,
@@ -158,11 +159,16 @@ class Settings(BaseModel):
     daily_tokens: CountOrNone = _field(
         "GRAPEVINE_DAILY_TOKENS", 0, "Model tokens a day (UTC) for all questions there together; 0: any."
     )
+    proxies: Networks = _field(
+        "GRAPEVINE_PROXIES",
+        ("127.0.0.0/8", "::1/128"),
+        "Reverse proxies (addresses, networks) whose `X-Forwarded-For` is believed.",
+    )
     ca_file: ExistingFile | None = _field(
         "GRAPEVINE_CA_FILE", None, "Certificates (PEM) to trust besides the usual ones, e.g. your proxy's."
     )
     retention_days: RetentionDays = _field(
-        "GRAPEVINE_RETENTION_DAYS", 30.0, "Days after which the record of a question that was answered is deleted."
+        "GRAPEVINE_RETENTION_DAYS", 30.0, "Days that questions, answers and ratings are kept."
     )
     log: str = _field("GRAPEVINE_LOG", "-", "A file, or `-`: standard output, readable on a terminal, JSON otherwise.")
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
     from bot.replica import Replica  # noqa: PLC0415 - see the top
     from bot.web.admin import AdminServices  # noqa: PLC0415 - see the top
     from bot.web.app import build_app  # noqa: PLC0415 - see the top
-    from bot.web.services import WebServices  # noqa: PLC0415 - see the top
+    from bot.web.services import WebLimits, WebServices  # noqa: PLC0415 - see the top
     from bot.web.sessions import Signer  # noqa: PLC0415 - see the top
     from bot.web.tokens import Tokens  # noqa: PLC0415 - see the top
 
@@ -162,6 +163,7 @@ async def open_application(settings: Settings, *, write_turn: TurnLog) -> AsyncI
             lanes=replica.web.lanes,
             rates=replica.rates,
             examples=core.faqs.examples,
+            limits=WebLimits(proxies=tuple(ip_network(name) for name in settings.proxies)),
         )
         admin = AdminServices(
             sessions=Sessions(await SessionTable.open(state), key=token),

@@ -43,6 +43,11 @@ def test_a_name_like_no_other_points_to_the_list() -> None:
         ({"TELEGRAM_BOT_TOKEN": "hello"}, "TELEGRAM_BOT_TOKEN: must look like"),
         ({"GRAPEVINE_ACCESS": "public"}, "GRAPEVINE_ACCESS: `public` is not an access entry"),
         ({"GRAPEVINE_ACCESS": "slack=Pub-lic"}, "GRAPEVINE_ACCESS: `Pub-lic` is not a collection name"),
+        ({"GRAPEVINE_ADMINS": "12345"}, "GRAPEVINE_ADMINS: must be a list like `telegram:12345,slack:U0ABC`"),
+        (
+            {"GRAPEVINE_ADMINS": "slack:U0ABC,telegram:alice"},
+            "GRAPEVINE_ADMINS: must be a list like `telegram:12345,slack:U0ABC`; Telegram's are numeric ids",
+        ),
         ({"GRAPEVINE_API_TOKENS": "short"}, "GRAPEVINE_API_TOKENS: every token"),
         ({"EMBEDDING_MODEL": "word2vec"}, "EMBEDDING_MODEL: "),
     ],
@@ -75,6 +80,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     settings, sources = load({"GRAPEVINE_PORT": "2222"}, dotenv)
     assert (settings.port, sources["port"]) == (2222, "environment")
     assert (settings.host, sources["host"]) == ("0.0.0.0", ".env")
+
+
+def test_proxies_are_addresses_and_networks() -> None:
+    """GRAPEVINE_PROXIES takes both; a host's name is refused with the accepted form."""
+    assert load({"GRAPEVINE_PROXIES": "10.0.0.7, 172.16.0.0/12"}, None)[0].proxies == ("10.0.0.7", "172.16.0.0/12")
+    assert "like `10.0.0.7,172.16.0.0/12`" in problem(GRAPEVINE_PROXIES="proxy.example.com")
 
 
 def test_an_empty_value_counts_as_unset() -> None:
