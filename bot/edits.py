@@ -51,6 +51,10 @@ async def settle_place(debt: Debt, past: Past | None, outbox: Outbox) -> bool:
     Raises `NotOurs`, `StateError`.
     """
     inbound = debt.inbound
+    if inbound.instead is not None or not debt.lane:
+        # It gets a fixed sentence only: the answer that is there stands.
+        debt.inbound = replace(inbound, answer_into=None)
+        return True
     if debt.message_id is not None:
         # Begun by an earlier owner; what it is written over is no context of its own.
         debt.inbound = replace(inbound, answer_into=debt.message_id) if inbound.is_edit else inbound

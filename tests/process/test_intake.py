@@ -499,6 +499,29 @@ async def test_a_retry_goes_into_the_message_it_belongs_to(store: SqliteTurns, s
     assert len(process.chat.finals) == 3
 
 
+async def test_a_fixed_sentence_is_never_written_over_an_answer(store: SqliteTurns, said: SqliteTranscripts) -> None:
+    """Changed or tried again too fast, or with no room left: the answer stands, and the sentence comes below it."""
+    process = Process(store, said=said)
+    await answered(process, store, "How mush?", "1", message_id="7")
+    await answered(process, store, "How much?", "2", message_id="7", is_edit=True, instead="too_fast")
+    await answered(process, store, "How much?", "3", answer_into="m1", instead="late")
+    gate = asyncio.Event()
+    process.engine.script = (*deltas("It "), gate, *ANSWER[1:])
+    await process.ask("Question 0?", "10", answer_into="m1")
+    await until(lambda: len(process.engine.questions) == 2)
+    for number in range(1, MOST_WAITING + 1):
+        await process.ask(f"Question {number}?", f"1{number}")
+    await process.ask("How much?", "20", message_id="7", is_edit=True)
+    await process.ask("How much?", "21", answer_into="m1")
+    await until(lambda: sum(final.startswith("I still have several") for final in process.chat.finals) == 2)
+    gate.set()
+    await until_settled(store)
+    await until(lambda: not process.intake._work)
+    fixed = [message for message in process.chat.messages if message.finals and "It " not in message.finals[0].text]
+    assert len(fixed) == 4
+    assert "m1" not in {message.message_id for message in fixed}
+
+
 async def test_a_question_asked_before_everything_was_forgotten_leaves_nothing(
     store: SqliteTurns, said: SqliteTranscripts
 ) -> None:
