@@ -13,7 +13,7 @@ import click
 from bot.cli.common import FAILED, USAGE, explain
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "serve": ("bot.cli.serve", "Start whatever is configured: chat page, API, Telegram."),
+    "serve": ("bot.cli.serve", "Start whatever is configured: chat page, API, Telegram, Slack."),
     "ask": ("bot.cli.ask", "Ask the documents a question, here in the terminal."),
     "ingest": ("bot.cli.ingest", "Take files and folders into the knowledge base."),
     "documents": ("bot.cli.documents", "List and remove documents."),

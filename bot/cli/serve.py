@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 @click.option("--host", help="Address to listen on (default: GRAPEVINE_HOST).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default: GRAPEVINE_PORT; 0: any).")
 def command(host: str | None, port: int | None) -> None:
-    """Start whatever is configured: chat page and API always, Telegram with TELEGRAM_BOT_TOKEN."""
+    """Start whatever is configured: chat page and API always, Telegram and Slack with their tokens."""
     configured = settings()
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     configured = configured.model_copy(update=changes)
@@ -214,7 +214,7 @@ async def _summary(app: Application, address: str) -> list[str]:
     kept = f"embedded, {core.settings.data / 'knowledge.db'}" if where is None else f"Neo4j, {where}"
     model = core.answerer.model
     if core.model_client is None:
-        model += " (no OPENAI_API_KEY: answers quote the documents)"
+        model += " (no OPENAI_API_KEY or OPENAI_BASE_URL: answers quote the documents)"
     platforms = ["web", *(["telegram"] if app.telegram else []), *(["slack"] if app.slack else [])]
     lines = [
         f"store       {kept}",

@@ -1,1 +1,1 @@
-"""Deadlines now; breakers and bulkheads as they come."""
+"""How long an answer may take."""
