@@ -52,6 +52,8 @@ _VI_POINTING = re.compile(
 _VI_UNMARKED_WHAT_OF = re.compile(r"^(?:(?:the|vay|va|a)[\s,]+)*con\b.*\bthi (?:sao|the nao)\b")
 
 _CODE = re.compile(r"(?=\S*\d)(?=\S*[^\W\d_])\w[\w./-]*\w")
+_LONGEST_CODE = 64
+"""Characters, punctuation around it and all: the search is quadratic, and a long run without blanks holds no code."""
 
 
 class RuleRewriter:
@@ -153,4 +155,9 @@ def _has_names(written: str) -> bool:
     """Whether it names something: a code, or a word that is written large without having to be."""
     words = written.split()[1:]
     large = (word.strip("\"'“”‘’(),.?!") for word in words)
-    return bool(_CODE.search(written)) or any(word[:1].isupper() and word not in {"I", "I'm"} for word in large)
+    return holds_code(written) or any(word[:1].isupper() and word not in {"I", "I'm"} for word in large)
+
+
+def holds_code(written: str) -> bool:
+    """Whether one of its words is, or holds, digits and letters together ("BT-03")."""
+    return any(len(word) <= _LONGEST_CODE and _CODE.search(word) for word in written.split())

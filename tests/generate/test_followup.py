@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rag.generate.followup import is_follow_up, joined, subject
+from rag.generate.followup import holds_code, is_follow_up, joined, subject
 from rag.types import Exchange
 
 ROOT = Path(__file__).parents[2]
@@ -98,3 +101,16 @@ def test_the_subject_is_what_a_question_is_about() -> None:
     """Without the words that only ask, each word once, and not without end."""
     assert subject("What does theft cover cost, and is theft in Hanoi covered?") == "theft cover cost Hanoi covered"
     assert len(subject(" ".join(f"word{n}" for n in range(50))).split()) == 14
+
+
+def test_a_long_run_of_characters_is_no_code() -> None:
+    """Codes are short: what is pasted without blanks names nothing, and is not searched for a code either."""
+    assert joined(f"Does it cover {'BT-03-' * 10}?", [ENGLISH]) is None
+    assert joined(f"Does it cover {'x' * 7_000}1?", [ENGLISH]) is not None
+
+
+@given(st.text(alphabet="aA1_.-/ (?,Đ\u00a0\n", max_size=40))
+def test_codes_are_found_word_by_word(text: str) -> None:
+    """Nothing that was a code across a whole text is one no more, and the other way round."""
+    across = re.compile(r"(?=\S*\d)(?=\S*[^\W\d_])\w[\w./-]*\w")
+    assert holds_code(text) == bool(across.search(text))
