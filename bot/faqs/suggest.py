@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import lru_cache
 
 from rag.analyse import analyse
 from rag.cache.faq import Faq, FaqBook
@@ -18,6 +19,8 @@ _TERMS_IN_COMMON = {"vi": 4}
 _TERMS_ELSEWHERE = 2
 _SAME = 0.75
 """Share of their terms that two questions have in common which ask the same."""
+_KEPT = 20_000
+"""Questions of FAQs, paraphrases included, whose words are remembered."""
 
 
 def follow_ups(
@@ -72,20 +75,32 @@ def near(
         if faq.collection in collections
         and faq.language == language
         and faq.is_servable(today)
-        and keys.isdisjoint(map(question_key, (faq.question, *faq.paraphrases)))
-        and not any(_is_same(_terms(faq.question, language), terms) for terms in told)
+        and keys.isdisjoint(map(faq_key, (faq.question, *faq.paraphrases)))
+        and not any(_is_same(faq_terms(faq.question, language), terms) for terms in told)
     ]
     cited = {(citation.collection, citation.document) for citation in citations}
     about = _terms(answer, language).union(*told[:1])
-    frequency = Counter(term for faq in candidates for term in _terms(faq.question, language))
+    frequency = Counter(term for faq in candidates for term in faq_terms(faq.question, language))
     ranked: list[tuple[int, float, str]] = []
     for faq in candidates:
         documents = {(citation.collection, citation.document) for citation in faq.citations} & cited
-        shared = _terms(faq.question, language) & about
+        shared = faq_terms(faq.question, language) & about
         if documents or len(shared) >= _TERMS_IN_COMMON.get(language, _TERMS_ELSEWHERE):
             # Documents first; then what few other questions share.
             ranked.append((-len(documents), -sum(sorted(1 / frequency[term] for term in shared)), faq.question))
     return tuple(question for _, _, question in sorted(set(ranked))[:MOST])
+
+
+@lru_cache(maxsize=_KEPT)
+def faq_key(question: str) -> str:
+    """`question_key`, kept for the questions of FAQs alone: there are thousands of them to compare on every turn."""
+    return question_key(question)
+
+
+@lru_cache(maxsize=_KEPT)
+def faq_terms(question: str, language: Language) -> frozenset[str]:
+    """What a FAQ's question is about; kept for the same reason. What people ask and are told is not kept."""
+    return _terms(question, language)
 
 
 def _terms(text: str, language: Language) -> frozenset[str]:

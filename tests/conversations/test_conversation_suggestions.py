@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from bot.faqs.suggest import MOST, near
+from bot.faqs.suggest import MOST, faq_key, faq_terms, near
 from rag.cache.faq import Faq
 from rag.types import Citation
 
@@ -79,3 +79,14 @@ def test_only_what_is_served_is_offered() -> None:
         )
         == ()
     )
+
+
+def test_the_words_of_a_faq_are_worked_out_once() -> None:
+    """The second turn over the same FAQs finds them ready; what people ask and are told is not kept in memory."""
+    faqs = [faq(f"Is theft by trick {n} in the cover?", paraphrases=(f"Trick {n}, covered?",)) for n in range(30)]
+    suggested(*faqs)
+    before = [kept.cache_info() for kept in (faq_key, faq_terms)]
+    assert suggested(*faqs, asked="Is a ferry covered?", answer="Tricks are in the cover of theft [1].")
+    after = [kept.cache_info() for kept in (faq_key, faq_terms)]
+    assert [info.misses for info in after] == [info.misses for info in before]
+    assert all(after[n].hits > before[n].hits for n in range(2))
