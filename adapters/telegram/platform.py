@@ -53,6 +53,7 @@ class TelegramPlatform:
         budget: What calls may be spent; None: Telegram's limits, counted in this process.
         streaming: How answers grow in private chats: in a message, or in a native draft.
         backlog_s: The age in seconds from which a waiting question gets an apology instead of an answer; 0: never.
+        is_temporary: Whether what `accept` raised will pass; while it does not, polling waits and leaves nothing out.
         server_time: Seconds since the epoch, by Telegram's clock.
         webhook_note: Remembers the webhook that was set last.
         now: Monotonic seconds.
@@ -70,12 +71,14 @@ class TelegramPlatform:
         budget: Budget | None = None,
         streaming: Literal["edit", "draft"] = "edit",
         backlog_s: float = 0.0,
+        is_temporary: Callable[[Exception], bool] = lambda _: False,
         server_time: Callable[[], float] = time.time,
         webhook_note: WebhookNote | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bot = bot
         self._now = now
+        self._is_temporary = is_temporary
         self._server_time = server_time
         self._webhook_note = webhook_note
         self._backlog = Backlog(accept, limit_s=backlog_s, server_time=server_time)
@@ -107,7 +110,12 @@ class TelegramPlatform:
         """Receive updates by long polling until cancelled; raises `TokenRefused`. Waits out everything else."""
         await self._introduce()
         poller = Poller(
-            self._bot, self.feed, allowed_updates=self.update_kinds, is_ours=self._was_ours, now=self._server_time
+            self._bot,
+            self.feed,
+            allowed_updates=self.update_kinds,
+            is_ours=self._was_ours,
+            is_temporary=self._is_temporary,
+            now=self._server_time,
         )
         await poller.run()
 

@@ -57,6 +57,8 @@ class Poller:
         handle: Takes one update; raises if it could not (then the update is tried again).
         allowed_updates: What to ask for.
         is_ours: Whether this installation has set a webhook at that address.
+        is_temporary: Whether what `handle` raised will pass; then the update is tried until it is taken, and the others
+            wait behind it.
         now: Seconds since the epoch, by Telegram's clock.
         sleep: Waits.
     """
@@ -68,6 +70,7 @@ class Poller:
         *,
         allowed_updates: Sequence[str],
         is_ours: Callable[[str], Awaitable[bool]] | None = None,
+        is_temporary: Callable[[Exception], bool] = lambda _: False,
         now: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -75,6 +78,7 @@ class Poller:
         self._handle = handle
         self._allowed = list(allowed_updates)
         self._is_ours = is_ours
+        self._is_temporary = is_temporary
         self._now = now
         self._sleep = sleep
         self._has_told_webhook = False
@@ -110,15 +114,25 @@ class Poller:
     async def _take(self, update: Update) -> None:
         if not is_understood(update):
             return
-        for attempt in range(1, _ATTEMPTS + 1):
+        failures = waits = 0
+        while failures < _ATTEMPTS:
             try:
                 await self._handle(update)
             except Exception as error:  # noqa: BLE001 - the edge that must not die: the update stays unconfirmed meanwhile
-                log.error(  # noqa: TRY400 - a traceback could quote the message
-                    "an update could not be accepted (%s), attempt %d of %d", type(error).__name__, attempt, _ATTEMPTS
-                )
-                await self._sleep(backoff_s(attempt))
+                # By type: neither a message nor a traceback, which could quote somebody.
+                kind = type(error).__name__
+                if self._is_temporary(error):
+                    waits += 1
+                    if waits in {1, 10, 100, 1000}:
+                        log.error("an update cannot be recorded now (%s); trying until it can", kind)  # noqa: TRY400
+                    await self._sleep(backoff_s(waits))
+                else:
+                    failures += 1
+                    log.error("an update could not be accepted (%s), attempt %d of %d", kind, failures, _ATTEMPTS)  # noqa: TRY400
+                    await self._sleep(backoff_s(failures))
             else:
+                if waits:
+                    log.info("updates can be recorded again")
                 return
 
     async def _after_error(self, error: AiogramError | OSError) -> None:

@@ -8,8 +8,12 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 
+from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
+from aiogram.exceptions import TelegramNetworkError
+from aiogram.methods import TelegramMethod
+from aiogram.methods.base import TelegramType
 from aiohttp import ClientSession, TraceConfig, TraceRequestEndParams
 
 log = logging.getLogger(__name__)
@@ -55,6 +59,18 @@ class TelegramSession(AiohttpSession):
             tracing.on_request_end.append(self._note_date)
             self._session = self._connect(tracing)
         return self._session
+
+    async def make_request(
+        self,
+        bot: Bot,
+        method: TelegramMethod[TelegramType],
+        timeout: int | None = None,  # noqa: ASYNC109 - aiogram's signature
+    ) -> TelegramType:
+        """One call. A page in another encoding, as some proxies answer with, counts as no answer."""
+        try:
+            return await super().make_request(bot, method, timeout)
+        except UnicodeDecodeError:  # aiogram reads strict UTF-8; nobody who waits out a failed call would expect this
+            raise TelegramNetworkError(method=method, message="the answer is not text") from None
 
     async def _note_date(self, _: ClientSession, __: SimpleNamespace, params: TraceRequestEndParams) -> None:
         date = params.response.headers.get("Date")

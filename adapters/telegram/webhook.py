@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import new as hmac
@@ -101,7 +100,7 @@ async def set_webhook(bot: Bot, webhook: Webhook, *, drop_pending: bool = False)
 
 
 async def webhook_info(bot: Bot) -> WebhookInfo:
-    """What Telegram knows. Raises `TokenRefused`, `ConnectionError`."""
+    """What Telegram knows. Raises `TokenRefused`, `WebhookRefused`, `ConnectionError`."""
     try:
         return await bot.get_webhook_info()
     except (AiogramError, OSError) as error:
@@ -162,8 +161,12 @@ class WebhookKeeper:
         await self._set()
         while True:
             await self._sleep(LOOK_EVERY_S)
-            with suppress(ConnectionError):  # the next look may succeed; answers that cannot be sent are said elsewhere
+            try:
                 self.look(await webhook_info(self._bot))
+            except ConnectionError:  # the next look may succeed; answers that cannot be sent are said elsewhere
+                continue
+            except WebhookRefused as error:
+                self._tell("refused", f"{error}; looking again")
 
     async def _set(self) -> None:
         failures = 0

@@ -12,7 +12,7 @@ from bot.commands import Commands
 from bot.intake import Intake
 from bot.settings import Settings
 from bot.state.kept import Note
-from bot.state.sqlite import SqliteState
+from bot.state.sqlite import SqliteState, StateError
 from bot.tls import proxy_for, trust
 from bot.wiring.clients import telegram_bot, telegram_session
 from bot.wiring.core import Core
@@ -82,12 +82,18 @@ async def build_telegram(
         budget=budget,
         streaming=settings.telegram_streaming,
         backlog_s=settings.backlog_s,
+        is_temporary=is_temporary,
         server_time=session.server_time,
         webhook_note=Note(state, f"telegram-webhook:{bot.id}"),
         desk=desk,
     )
     stack.push_async_callback(telegram.close)
     return telegram
+
+
+def is_temporary(error: Exception) -> bool:
+    """Whether a question that met this error can be recorded later: a full disk, a locked file."""
+    return isinstance(error, StateError)
 
 
 def telegram_door(settings: Settings, telegram: TelegramPlatform | None) -> TelegramDoor | None:
