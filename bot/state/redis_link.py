@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
@@ -57,6 +56,7 @@ class RedisLink:
         self._away_since = clock()
         self._clock = clock
         self._has_been_here = False
+        self._failure: str | None = None
         self._lost = asyncio.Event()
         self._returning: list[Callable[[], Awaitable[None]]] = []
 
@@ -115,8 +115,7 @@ class RedisLink:
 
     async def connect(self) -> None:
         """Try once; a Redis that is away now may come later."""
-        with contextlib.suppress(RedisAway):
-            await self._try()
+        await self._attempt()
         if self._is_away:
             log.error("redis_away", reason="not reached at the start", effect="this process goes by its own state")
 
@@ -127,8 +126,22 @@ class RedisLink:
             if not self._is_away:
                 await self._lost.wait()
             await asyncio.sleep(_PROBE_S)
-            with contextlib.suppress(RedisAway):
-                await self._try()
+            await self._attempt()
+
+    async def _attempt(self) -> None:
+        """See whether it is there. Nothing ends the watching: what is done on return uses the disk, too."""
+        try:
+            await self._try()
+        except RedisAway:
+            return
+        except Exception as error:  # an edge that must not die: Redis would count as away until a restart
+            reason = f"{type(error).__name__} in what is done on its return"
+            self._lose(reason)
+            if reason != self._failure:  # twice a second is too often to say the same
+                log.exception("redis_return_failed", effect="Redis counts as away; tried again")
+            self._failure = reason
+        else:
+            self._failure = None
 
     async def _try(self) -> None:
         # Connections that lie idle since before may be dead, each of them worth one failure.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import orjson
@@ -11,6 +11,7 @@ from adapters.past import PastAnswer
 from adapters.ports import Platform, SourceLink
 
 _BODY = ("question", "standalone", "answer", "outcome", "language", "suggestions", "is_private")
+_SOURCE = frozenset(field.name for field in fields(SourceLink))
 
 
 def encode_body(past: PastAnswer) -> bytes:
@@ -33,7 +34,7 @@ def decode_past(
     handle: str | None,
     body: bytes,
 ) -> PastAnswer:
-    """The exchange again."""
+    """The exchange again, of the fields that this version knows: replicas of two versions share what was said."""
     values = orjson.loads(body)
     return PastAnswer(
         id=past_id,
@@ -44,10 +45,13 @@ def decode_past(
         asked_at=asked_at,
         question_id=question_id or None,
         handle=handle or None,
-        collections=frozenset(values.pop("collections")),
-        sources=tuple(SourceLink(**source) for source in values.pop("sources")),
-        suggestions=tuple(values.pop("suggestions")),
-        **values,
+        collections=frozenset(values["collections"]),
+        sources=tuple(
+            SourceLink(**{name: value for name, value in source.items() if name in _SOURCE})
+            for source in values["sources"]
+        ),
+        suggestions=tuple(values["suggestions"]),
+        **{name: values[name] for name in _BODY if name in values and name != "suggestions"},
     )
 
 
