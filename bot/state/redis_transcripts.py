@@ -16,6 +16,8 @@ from bot.state.transcript_body import decode_past, encode_body
 from bot.state.transcript_ports import Lane, Mark, MessageKind, Rated, Rating
 
 # Times come from the replicas, as they do in their own files: what is compared are moments of one conversation.
+# Exchanges expire by themselves: what has gone is taken out of the sets when these are walked or added to (by whether
+# it is there, not by its age: one that was told late lives longer, and must still be found to be forgotten).
 _COMMON = """
 local p = KEYS[1]
 local marks, rated = p .. ':marks', p .. ':rated'
@@ -43,9 +45,14 @@ local function index(id, keep)
   local asked = get(id, 'question_id')
   if asked ~= '' then redis.call('SET', message('question', a, b, asked), id, 'EX', keep) end
 end
-local function add(key, keep, ...)
-  redis.call('ZADD', key, ...)
+local function is_gone(id) return redis.call('EXISTS', past(id)) == 0 end
+local function add(key, keep, at, id)
+  redis.call('ZADD', key, at, id)
   redis.call('EXPIRE', key, keep)
+  local before = string.format('(%.17g', tonumber(at) - tonumber(keep))
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', before, 'LIMIT', 0, 100)) do
+    if is_gone(old) then redis.call('ZREM', key, old) end
+  end
 end
 local function enter(id, keep)
   local a, b, c, at = get(id, 'platform'), get(id, 'conversation'), get(id, 'person'), get(id, 'asked_at')
@@ -119,13 +126,20 @@ MARK = Script(
 local kind, key, at = ARGV[1], ARGV[2], ARGV[3]
 redis.call('ZADD', marks, 'GT', at, kind .. ' ' .. key)
 if kind == 'new' then return 0 end
-local ids = redis.call('ZRANGEBYSCORE', who(key), '-inf', at)
-for _, id in ipairs(ids) do remove(id) end
+local erased = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', who(key), '-inf', at)) do
+  if is_gone(id) then
+    redis.call('ZREM', who(key), id)
+  else
+    remove(id)
+    erased = erased + 1
+  end
+end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', raters(key), '-inf', at)) do
   redis.call('HDEL', past(id), 'r:' .. string.match(key, '^[^:]*:(.*)$'))
   redis.call('ZREM', raters(key), id)
 end
-return #ids
+return erased
 """
 )
 MOVE = Script(
@@ -133,14 +147,16 @@ MOVE = Script(
     + """
 local a, old, new, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 for _, id in ipairs(redis.call('ZRANGE', where(a, old), 0, -1)) do
-  local c = get(id, 'person')
-  unindex(id)
-  redis.call('ZREM', lane(a, old, c), id)
-  local began = redis.call('ZSCORE', marks, 'new ' .. a .. ':' .. old .. ':' .. c)
-  if began then redis.call('ZADD', marks, 'GT', began, 'new ' .. a .. ':' .. new .. ':' .. c) end
-  redis.call('HSET', past(id), 'conversation', new, 'handle', '', 'question_id', '')
-  if get(id, 'place') == old then redis.call('HSET', past(id), 'place', new) end
-  enter(id, keep)
+  if not is_gone(id) then
+    local c = get(id, 'person')
+    unindex(id)
+    redis.call('ZREM', lane(a, old, c), id)
+    local began = redis.call('ZSCORE', marks, 'new ' .. a .. ':' .. old .. ':' .. c)
+    if began then redis.call('ZADD', marks, 'GT', began, 'new ' .. a .. ':' .. new .. ':' .. c) end
+    redis.call('HSET', past(id), 'conversation', new, 'handle', '', 'question_id', '')
+    if get(id, 'place') == old then redis.call('HSET', past(id), 'place', new) end
+    enter(id, keep)
+  end
 end
 redis.call('DEL', where(a, old))
 """
