@@ -105,8 +105,9 @@ def _is_file(value: Path) -> Path:
 
 
 def _are_people(value: frozenset[str]) -> frozenset[str]:
-    if any(not re.fullmatch(r"(?:telegram|slack):[\w-]+", person) for person in value):
-        raise ValueError("must be a list like `telegram:12345,slack:U0ABC`")
+    # Telegram's ids have at most 52 bits (https://core.telegram.org/bots/api#user), and nobody is known by a @name.
+    if any(not re.fullmatch(r"telegram:[0-9]{1,16}|slack:[\w-]+", person) for person in value):
+        raise ValueError("must be a list like `telegram:12345,slack:U0ABC`; Telegram's are numeric ids")
     return value
 
 
