@@ -79,8 +79,15 @@ class Commands:
         self._hash_key = hash_key
 
     async def welcome(self, visitor: Visitor) -> Welcome:
-        """Example questions in the visitor's language where there are some: prepared ones first, then after titles."""
-        collections = await self._places.may_read(visitor.platform, visitor.place)
+        """Example questions in the visitor's language where there are some: prepared ones first, then after titles.
+
+        A store that is away has none.
+        """
+        try:
+            collections = await self._places.may_read(visitor.platform, visitor.place)
+        except StoreError as error:
+            log.warning("examples_not_read", reason=str(error))
+            return Welcome(examples=(), retention_days=self._retention_days)
         language = visitor.language or "en"
         questions = list(self._examples(collections).get(language, ()))[:EXAMPLES]
         if len(questions) < EXAMPLES:
@@ -97,8 +104,8 @@ class Commands:
 
     async def passage(self, visitor: Visitor, passage_id: str) -> SourceText | None:
         """See `Desk.passage`. A store that is away has no passages."""
-        collections = await self._places.may_read(visitor.platform, visitor.place)
         try:
+            collections = await self._places.may_read(visitor.platform, visitor.place)
             found = await self._passages.passage(passage_id, collections=collections)
         except StoreError as error:
             log.warning("passage_not_read", reason=str(error))

@@ -26,7 +26,7 @@ from bot.wiring.clients import neo4j_driver, openai_client
 from rag.cache.faq import FaqBook
 from rag.embeddings import parse_model
 from rag.engine import Engine
-from rag.errors import StoreUnavailable
+from rag.errors import StoreError
 from rag.generate.extractive import ExtractiveAnswerer
 from rag.generate.followup import RuleRewriter
 from rag.rerank import parse_rerank
@@ -265,7 +265,7 @@ def _cached_names(store: Store, clock: Callable[[], float] = time.monotonic) -> 
             async with lock:
                 if clock() >= until:
                     # A store that is away for a while takes no FAQ away from those who may read it.
-                    with contextlib.suppress(StoreUnavailable):
+                    with contextlib.suppress(StoreError):
                         known = frozenset(await store.counts())
                     until = clock() + _NAMES_FOR_S
         return known
