@@ -20,7 +20,7 @@ from bot.state.transcript_ports import Lane, Mark, MessageKind, Rated, Rating
 # it is there, not by its age: one that was told late lives longer, and must still be found to be forgotten).
 _COMMON = """
 local p = KEYS[1]
-local marks, rated = p .. ':marks', p .. ':rated'
+local marks, told, rated = p .. ':marks', p .. ':told', p .. ':rated'
 local function past(id) return p .. ':past:' .. id end
 local function lane(a, b, c) return p .. ':lane:' .. a .. ':' .. b .. ':' .. c end
 local function message(kind, a, b, id) return p .. ':' .. kind .. ':' .. a .. ':' .. b .. ':' .. id end
@@ -53,6 +53,11 @@ local function add(key, keep, at, id)
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', before, 'LIMIT', 0, 100)) do
     if is_gone(old) then redis.call('ZREM', key, old) end
   end
+end
+local function set_mark(name, at)
+  if redis.call('ZADD', marks, 'GT', 'CH', at, name) == 0 then return end
+  local now = redis.call('TIME')
+  redis.call('ZADD', told, string.format('%d.%06d', now[1], now[2]), name)
 end
 local function enter(id, keep)
   local a, b, c, at = get(id, 'platform'), get(id, 'conversation'), get(id, 'person'), get(id, 'asked_at')
@@ -124,7 +129,7 @@ MARK = Script(
     _COMMON
     + """
 local kind, key, at = ARGV[1], ARGV[2], ARGV[3]
-redis.call('ZADD', marks, 'GT', at, kind .. ' ' .. key)
+set_mark(kind .. ' ' .. key, at)
 if kind == 'new' then return 0 end
 local erased = 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', who(key), '-inf', at)) do
@@ -152,7 +157,7 @@ for _, id in ipairs(redis.call('ZRANGE', where(a, old), 0, -1)) do
     unindex(id)
     redis.call('ZREM', lane(a, old, c), id)
     local began = redis.call('ZSCORE', marks, 'new ' .. a .. ':' .. old .. ':' .. c)
-    if began then redis.call('ZADD', marks, 'GT', began, 'new ' .. a .. ':' .. new .. ':' .. c) end
+    if began then set_mark('new ' .. a .. ':' .. new .. ':' .. c, began) end
     redis.call('HSET', past(id), 'conversation', new, 'handle', '', 'question_id', '')
     if get(id, 'place') == old then redis.call('HSET', past(id), 'place', new) end
     enter(id, keep)
@@ -183,10 +188,26 @@ end
 return found
 """
 )
+TOLD = Script(
+    _COMMON
+    + """
+local now = redis.call('TIME')
+local found = {string.format('%d.%06d', now[1], now[2])}
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', told, ARGV[1], '+inf')) do
+  local at = redis.call('ZSCORE', marks, name)
+  if at then
+    found[#found + 1] = name
+    found[#found + 1] = at
+  end
+end
+return found
+"""
+)
 PRUNE = Script(
     _COMMON
     + """
 redis.call('ZREMRANGEBYSCORE', marks, '-inf', '(' .. ARGV[1])
+redis.call('ZREMRANGEBYSCORE', told, '-inf', '(' .. ARGV[1])
 redis.call('ZREMRANGEBYSCORE', rated, '-inf', '(' .. ARGV[1])
 """
 )
@@ -265,6 +286,11 @@ class RedisTranscripts:
         key = f"{self._prefix}:marks"
         reply = await self._client.execute_command("ZRANGE", key, repr(since), "+inf", "BYSCORE", "WITHSCORES")
         return [_mark(name, at) for name, at in _pairs(reply)]
+
+    async def told(self, *, since: float) -> tuple[list[Mark], float]:
+        """The marks that Redis was told of since then, however old they are; and what its clock says now."""
+        now, *reply = await self._run(TOLD, repr(since))
+        return [_mark(name, at) for name, at in _pairs(reply)], float(now)
 
     async def is_fresh(self) -> bool:
         """Whether Redis has lost everything since it was last asked this, by anybody."""

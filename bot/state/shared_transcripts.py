@@ -21,7 +21,7 @@ from bot.state.transcripts import SqliteTranscripts
 
 _FOLLOW_S = 2.0
 _OVERLAP_S = 120.0
-"""How far back marks are asked for again: replicas' clocks may differ, and a change may come late."""
+"""How far back marks are asked for again: clocks may differ, and be set back."""
 _RETOLD_S = 86_400.0
 """How old what a Redis that has lost everything is told of again may be."""
 
@@ -41,6 +41,7 @@ class SharedTranscripts:
         self._own = own
         self._link = link
         self._now = now
+        self._heard = 0.0
         link.on_return(self.mend)
 
     async def put(self, past: PastAnswer) -> bool:
@@ -137,7 +138,21 @@ class SharedTranscripts:
             if self._link.is_away:
                 continue
             with contextlib.suppress(RedisAway, StateError):
-                await self.exchange_marks(since=self._now() - _OVERLAP_S)
+                await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Hear what Redis was told since the last time, and tell it what it missed. Raises `RedisAway`, `StateError`.
+
+        By Redis's own clock: a replica that was cut off tells late of what people wanted long ago.
+        """
+        marks, now = await self._link.insist(self._redis.told(since=self._heard))
+        if marks:
+            known = set(await self._own.marks(since=min(mark.at for mark in marks)))
+            for mark in marks:
+                if mark not in known:
+                    await self._own.mark(mark)
+        self._heard = now - _OVERLAP_S
+        await self.exchange_marks(since=self._now() - _OVERLAP_S)
 
     async def exchange_marks(self, *, since: float = 0.0) -> None:
         """Tell Redis the marks set here since then and hear the others'. Raises `RedisAway`, `StateError`."""
@@ -150,6 +165,7 @@ class SharedTranscripts:
 
     async def mend(self) -> None:
         """Tell Redis, which is there again and may have lost everything, what happened meanwhile."""
+        self._heard = 0.0  # it may be another server, with a clock of its own
         await self.exchange_marks()
         is_fresh = await self._link.insist(self._redis.is_fresh())
         for one in await self._own.unshared(since=self._now() - _RETOLD_S if is_fresh else None):

@@ -15,7 +15,7 @@ from bot.state.redis_link import RedisLink
 from bot.state.redis_transcripts import RedisTranscripts
 from bot.state.shared_transcripts import SharedTranscripts
 from bot.state.sqlite import SqliteState
-from bot.state.transcript_ports import Mark, TranscriptStore
+from bot.state.transcript_ports import Lane, Mark, TranscriptStore
 from bot.state.transcripts import SqliteTranscripts
 from tests.state.transcripts_contract import MINE, TranscriptStoreContract, ids, past, rating
 from tests.support.redis_server import RedisServer, client_of
@@ -45,12 +45,14 @@ class TestRedis(TranscriptStoreContract):
 
 
 @asynccontextmanager
-async def replica(redis: RedisServer, folder: Path) -> AsyncIterator[tuple[SharedTranscripts, RedisLink]]:
+async def replica(
+    redis: RedisServer, folder: Path, *, now: float = 100.0
+) -> AsyncIterator[tuple[SharedTranscripts, RedisLink]]:
     """What one process with a folder of its own has."""
     client = client_of(redis.url)
     state = await SqliteState.open(folder / "state.db")
     link = RedisLink(client, timeout_s=5.0)
-    shared = SharedTranscripts(RedisTranscripts(client), await SqliteTranscripts.open(state), link, now=lambda: 100.0)
+    shared = SharedTranscripts(RedisTranscripts(client), await SqliteTranscripts.open(state), link, now=lambda: now)
     await link.connect()
     watching = asyncio.create_task(link.run())
     try:
@@ -109,6 +111,39 @@ async def test_forgetting_reaches_every_replicas_own_record(redis: RedisServer, 
         await redis.start()
         await until_back(link)
         assert await ids(one) == []
+
+
+@pytest.mark.services
+async def test_forgetting_told_late_reaches_every_replicas_own_record(redis: RedisServer, tmp_path: Path) -> None:
+    """A replica that was cut off for an hour tells of it when it is back: the others forget, too, in their files."""
+    async with (
+        replica(redis, tmp_path / "a", now=10_000.0) as (one, link),
+        replica(redis, tmp_path / "b", now=10_000.0) as (two, _),
+    ):
+        await one.put(past("1", 5_000.0))
+        await one.catch_up()
+        await two.mark(Mark(kind="forget", key="telegram:1", at=6_000.0))
+        await one.catch_up()
+        await redis.kill()
+        assert await ids(one) == []
+        assert link.is_away
+
+
+@pytest.mark.services
+async def test_a_mark_is_told_by_the_clock_of_redis(client: Redis) -> None:
+    """Once, when it is new or later than before; a moved conversation's beginning is told with it."""
+    store = RedisTranscripts(client)
+    lane = Lane(platform="telegram", conversation="-5", person="1")
+    await store.put(past("1", 1.0, lane=lane))
+    mark = Mark(kind="new", key=lane.key, at=0.5)
+    await store.mark(mark)
+    marks, now = await store.told(since=0.0)
+    assert marks == [mark]
+    await store.mark(mark)
+    assert (await store.told(since=now))[0] == []
+    await store.move("telegram", "-5", "-1005")
+    moved = Mark(kind="new", key="telegram:-1005:1", at=0.5)
+    assert (await store.told(since=now))[0] == [moved]
 
 
 @pytest.mark.services
