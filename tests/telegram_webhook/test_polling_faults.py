@@ -20,7 +20,9 @@ from adapters.telegram.platform import TelegramPlatform
 from adapters.telegram.polling import Poller
 from adapters.telegram.session import TelegramSession
 from adapters.telegram.webhook import Webhook, WebhookKeeper
-from bot.state.sqlite import SqliteState
+from bot.settings import load
+from bot.state.sqlite import SqliteState, StateError
+from bot.wiring.application import open_application
 from bot.wiring.platforms import is_temporary
 from tests.emulators.telegram import TelegramEmulator
 from tests.telegram_webhook.conftest import SECRET, Owing, cancelled
@@ -151,3 +153,16 @@ async def test_a_refused_look_at_the_webhook_does_not_end_looking(
         await WebhookKeeper(bot, webhook, sleep=sleep).run()
     assert caplog.text.count("strange") == 1
     assert caplog.text.count("another program with this bot's token") == 1
+
+
+async def test_the_served_bot_waits_for_its_state_file(emu: TelegramEmulator, tmp_path: Path) -> None:
+    """What `serve` builds knows a state file that cannot be written from a bug."""
+    names = {
+        "GRAPEVINE_DATA": str(tmp_path),
+        "TELEGRAM_BOT_TOKEN": emu.token,
+        "TELEGRAM_API_URL": emu.url,
+    }
+    async with open_application(load(names, None)[0], write_turn=lambda _: None) as app:
+        assert app.telegram is not None
+        assert app.telegram._is_temporary(StateError("state.db cannot be written (database or disk is full)"))
+        assert not app.telegram._is_temporary(ZeroDivisionError())
