@@ -17,7 +17,7 @@ from bot.joining import Joining
 from bot.memory import Memory, Transcripts
 from bot.smalltalk import SmallTalk
 from bot.telemetry.line import TurnLog, stage_timings
-from bot.turn_line import line_of
+from bot.turn_line import charged, line_of
 from bot.turn_ports import Answers, BeforeFinal, Handle, Suggest, TurnResult
 from bot.turn_progress import Progress
 from bot.words import WordKey, word
@@ -303,7 +303,7 @@ class Turns:
             timings=stage_timings(line),
             error=line.error,
             language=progress.language,
-            tokens=(line.input_tokens or 0) + (line.output_tokens or 0),
+            tokens=charged(progress),
         )
 
 

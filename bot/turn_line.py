@@ -7,7 +7,21 @@ from datetime import UTC, datetime
 from adapters.ports import Delivery, Inbound
 from bot.telemetry.line import TurnLine, conversation_hash
 from bot.turn_progress import Progress
+from rag.generate.prompt import estimated_tokens
 from rag.types import Done, Failed, Outcome, Timings, Usage
+
+
+def charged(progress: Progress) -> int:
+    """The tokens that count against a day's allowance: those that were reported, and an estimate of the others.
+
+    Only an end tells what a call wrote; where there is none, what was shown stands for it.
+    """
+    known = progress.end or progress.figures
+    if known is None or not known.usage.llm_calls:
+        return 0
+    usage = known.usage
+    shown = estimated_tokens(progress.shown) if progress.end is None else 0
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0) + usage.unreported + shown
 
 
 def line_of(

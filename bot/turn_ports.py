@@ -32,7 +32,7 @@ class TurnResult:
     """A short code (`model_unavailable`, ...) where something went wrong."""
     language: str
     tokens: int = 0
-    """What the model read and wrote for it."""
+    """What the model read and wrote for it, in tokens; estimated where the endpoint did not tell (or not yet)."""
 
 
 BeforeFinal = Callable[[Final, Outcome], Awaitable[None]]

@@ -114,6 +114,8 @@ class Usage:
     """In the currency of the model profile's prices; None where the price is not known."""
     retries: int = 0
     hedged: bool = False
+    unreported: int = 0
+    """About how many tokens were sent and read in calls that told no figures (or not yet); high rather than low."""
 
     def after(self, earlier: Usage | None) -> Usage:
         """This and an earlier call of the same turn together; the model is the one that wrote the answer."""
@@ -127,6 +129,7 @@ class Usage:
             output_tokens=_sum(self.output_tokens, earlier.output_tokens),
             cost=_sum(self.cost, earlier.cost),
             retries=self.retries + earlier.retries,
+            unreported=self.unreported + earlier.unreported,
         )
 
 

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from openai import AsyncOpenAI, AsyncStream, BadRequestError, OpenAIError
@@ -20,7 +20,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from rag.errors import ModelError, ModelInterrupted, ModelTimeout, ModelTruncated, ModelUnavailable
 from rag.generate.failures import endpoint, explained, is_worth_retrying, retry_after_s
-from rag.generate.prompt import Message, messages
+from rag.generate.prompt import Message, estimated_tokens, messages
 from rag.generate.thinking import ThoughtFilter
 from rag.ports import GenerationRequest, Token
 from rag.resilience.deadline import Deadline
@@ -107,18 +107,19 @@ class OpenAIAnswerer:
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token | Usage, None]:
         """A `Usage` of one call, tokens as they come, then the whole `Usage`, also when a `ModelError` follows.
 
-        Closing it hangs up.
+        The first estimates its prompt, as the reader may leave before the figures. Closing it hangs up.
         """
-        answer = _Answer(usage=Usage(model=self._model))
-        yield replace(answer.usage, llm_calls=1)
+        asked = messages(request)
+        answer = _Answer(usage=Usage(model=self._model), sent=sum(estimated_tokens(each.content) for each in asked))
+        yield replace(answer.usage, llm_calls=1, unreported=answer.sent)
         try:
-            async with aclosing(self._whole(_Asked(messages(request), request.deadline), answer)) as texts:
+            async with aclosing(self._whole(_Asked(asked, request.deadline), answer)) as texts:
                 async for text in texts:
                     yield Token(text)
         except ModelError:
-            yield answer.usage
+            yield answer.spent
             raise
-        yield answer.usage
+        yield answer.spent
 
     async def complete(self, asked: Sequence[Message], *, deadline: Deadline) -> Completion:
         """The whole answer to these messages, for work that nobody watches. Raises a `ModelError`."""
@@ -145,6 +146,7 @@ class OpenAIAnswerer:
             thoughts = ThoughtFilter()
             try:
                 answer.usage = replace(answer.usage, llm_calls=answer.usage.llm_calls + 1)
+                answer.is_unreported = True
                 answer.chunks = await self._open(request)
                 while (chunk := await self._next(request, answer, answer.chunks)) is not None:
                     if text := thoughts.feed(answer.read(chunk)):
@@ -158,7 +160,9 @@ class OpenAIAnswerer:
 
     async def _recover(self, error: Exception, request: _Asked, answer: _Answer) -> None:
         """Wait for the retry if there is to be one; otherwise raise what `error` means."""
-        if answer.chunks is not None:
+        if answer.chunks is None:
+            answer.is_unreported = False  # turned away: an endpoint that is down uses up nobody's allowance
+        else:
             await answer.chunks.close()
             answer.chunks = None
         if answer.has_begun:
@@ -255,6 +259,19 @@ class _Answer:
     has_chunks: bool = False
     finish: str | None = None
     chunks: Chunks | None = None
+    sent: int = 0
+    """Tokens of the prompt, estimated."""
+    is_unreported: bool = False
+    """The endpoint has taken the prompt and not told what that costs."""
+    received: list[str] = field(default_factory=list)
+    """What it wrote, thoughts included."""
+
+    @property
+    def spent(self) -> Usage:
+        """The usage, with an estimate where the endpoint told none."""
+        if not self.is_unreported:
+            return self.usage
+        return replace(self.usage, unreported=self.sent + estimated_tokens("".join(self.received)))
 
     def read(self, chunk: ChatCompletionChunk) -> str:
         """Take note of a piece of the stream; its visible text.
@@ -267,9 +284,13 @@ class _Answer:
             self.usage = replace(
                 self.usage, input_tokens=usage.prompt_tokens or None, output_tokens=usage.completion_tokens or None
             )
+            self.is_unreported = self.is_unreported and not usage.prompt_tokens
         choices = getattr(chunk, "choices", None)
         if not choices:
             return ""
         self.finish = choices[0].finish_reason or self.finish
         text = getattr(choices[0].delta, "content", None)
-        return text if isinstance(text, str) else ""
+        if not isinstance(text, str):
+            return ""
+        self.received.append(text)
+        return text

@@ -102,7 +102,7 @@ def neutralised(text: str) -> str:
 
 def estimated_tokens(text: str) -> int:
     """A number of tokens that common tokenisers do not exceed for prose in any language: high rather than low."""
-    ascii_characters = sum(character.isascii() for character in text)
+    ascii_characters = len(text.encode("ascii", "ignore"))
     other_bytes = len(text.encode("utf-8", "replace")) - ascii_characters
     return ceil(ascii_characters / 3 + other_bytes / 2)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from openai import AsyncOpenAI, BadRequestError, OpenAIError
 
 from rag.asked import LONGEST_QUESTION, cleaned, has_words
 from rag.generate.followup import joined
-from rag.generate.prompt import history_messages, language_name, neutralised
+from rag.generate.prompt import estimated_tokens, history_messages, language_name, neutralised
 from rag.generate.thinking import ThoughtFilter
 from rag.ports import Rewrite
 from rag.resilience.deadline import Deadline
@@ -56,25 +57,31 @@ class ModelRewriter:
         if not history:
             return Rewrite(text=None)
         usage = Usage(model=self._model, llm_calls=1)
+        body: list[Any] = [{"role": "system", "content": _RULES.format(language=language_name(language))}]
+        body += [{"role": m.role, "content": m.content} for m in history_messages(history[-_EXCHANGES:])]
+        body.append({"role": "user", "content": neutralised(question)})
+        sent = sum(estimated_tokens(message["content"]) for message in body)
         try:
             left_s = deadline.remaining_s(self._clock()) * _SHARE_OF_DEADLINE
             async with asyncio.timeout(max(0.0, min(self._timeout_s, left_s))):
-                written, usage = await self._ask(question, history, language)
+                written, usage = await self._ask(body)
         except BadRequestError as error:
             self._give_in(error)
             written = ""
+        except TimeoutError:
+            usage, written = replace(usage, unreported=sent), ""  # taken, as far as anybody knows
         # Garbage in place of a completion raises the others inside the client.
-        except (OpenAIError, TimeoutError, ValueError, TypeError, AttributeError, LookupError):
+        except (OpenAIError, ValueError, TypeError, AttributeError, LookupError):
             written = ""
+        else:
+            if not usage.input_tokens:
+                usage = replace(usage, unreported=sent + estimated_tokens(written))
         text = _as_question(written, question)
         if text is None:
             return Rewrite(text=joined(question, history), usage=usage)
         return Rewrite(text=None if text == question else text, by="model", usage=usage)
 
-    async def _ask(self, question: str, history: Sequence[Exchange], language: Language) -> tuple[str, Usage]:
-        body: list[Any] = [{"role": "system", "content": _RULES.format(language=language_name(language))}]
-        body += [{"role": m.role, "content": m.content} for m in history_messages(history[-_EXCHANGES:])]
-        body.append({"role": "user", "content": neutralised(question)})
+    async def _ask(self, body: list[Any]) -> tuple[str, Usage]:
         completion = await self._client.chat.completions.create(model=self._model, messages=body, **self._options)
         counted = completion.usage
         usage = Usage(

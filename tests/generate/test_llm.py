@@ -75,7 +75,9 @@ async def test_tokens_arrive_as_the_model_writes_them(server: ModelServer, clien
     """Each token is handed on when it is written, not when the answer is whole."""
     server.script(Reply(tokens=words("Floods are covered [1]."), held=True))
     stream = answerer(client).stream(request())
-    assert await anext(stream) == Usage(model="scripted", llm_calls=1)
+    begun = await anext(stream)
+    assert isinstance(begun, Usage)
+    assert (begun.model, begun.llm_calls, begun.unreported > 300) == ("scripted", 1, True)
     first = asyncio.ensure_future(anext(stream))
     exchange = await server.asked()
     await exchange.release(1)
@@ -94,7 +96,8 @@ async def test_an_answer_without_usage_figures_is_still_an_answer(server: ModelS
     server.script(Reply(tokens=("Yes.",), usage=False))
     text, usage, error = await collect(answerer(client).stream(request()))
     assert (text, error) == ("Yes.", None)
-    assert usage == Usage(model="scripted", llm_calls=1)
+    assert usage is not None
+    assert (usage.model, usage.llm_calls, usage.input_tokens, usage.output_tokens) == ("scripted", 1, None, None)
 
 
 async def test_a_server_that_refuses_an_option_is_asked_without_it() -> None:
@@ -310,6 +313,18 @@ async def test_an_answer_cut_at_the_token_limit_is_told_apart(server: ModelServe
     assert (text, type(error)) == ("Floods are", ModelTruncated)
     assert usage is not None
     assert usage.output_tokens == 2
+
+
+async def test_what_an_endpoint_does_not_report_is_estimated(server: ModelServer, client: AsyncOpenAI) -> None:
+    """Prompt and answer of a call without figures; nothing where there are figures, or where we were turned away."""
+    server.script(Reply(tokens=("Yes. " * 60,), usage=False), Reply(tokens=("Yes.",)), Reply(status=400))
+    estimates = []
+    for _ in range(3):
+        _, usage, _ = await collect(answerer(client).stream(request()))
+        assert usage is not None
+        estimates.append(usage.unreported)
+    assert estimates[0] > 400
+    assert estimates[1:] == [0, 0]
 
 
 async def test_a_missing_goodbye_costs_nothing(server: ModelServer, client: AsyncOpenAI) -> None:

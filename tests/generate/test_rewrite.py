@@ -75,15 +75,17 @@ async def test_whatever_goes_wrong_with_the_model_the_rule_decides(
     server.script(reply)
     rewrite = await rewritten(client)
     assert (rewrite.text, rewrite.by, rewrite.usage.llm_calls) == (BY_RULE, "rule", 1)
+    assert rewrite.usage.unreported == 0  # told, or turned away
 
 
 @pytest.mark.parametrize(("timeout_s", "left_s"), [(0.05, 60.0), (30.0, 0.2)])
 async def test_a_slow_model_is_not_waited_for(
     server: ModelServer, client: AsyncOpenAI, timeout_s: float, left_s: float
 ) -> None:
-    """Neither beyond its own time nor beyond a quarter of what is left for the answer."""
+    """Neither beyond its own time nor beyond a quarter of what is left for the answer; its prompt counts as spent."""
     server.script(Reply(rewrites=True, tokens=(WHOLE,), late=True))
-    assert (await rewritten(client, timeout_s=timeout_s, left_s=left_s)).text == BY_RULE
+    rewrite = await rewritten(client, timeout_s=timeout_s, left_s=left_s)
+    assert (rewrite.text, rewrite.usage.input_tokens, rewrite.usage.unreported > 100) == (BY_RULE, None, True)
 
 
 async def test_thoughts_and_quotation_marks_are_taken_off(server: ModelServer, client: AsyncOpenAI) -> None:

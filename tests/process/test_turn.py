@@ -165,16 +165,34 @@ async def test_a_conversation_has_the_same_pseudonym_in_every_line() -> None:
 async def test_a_turn_that_is_cut_off_says_what_it_cost(how: str) -> None:
     """The line of a stopped answer, and of one whose reader left, has the stages and the model call that there were."""
     figures = Figures(
-        timings=Timings(retrieve_ms=4.0, llm_first_token_ms=80.0), usage=Usage(model="m", llm_calls=1), epoch=5
+        timings=Timings(retrieve_ms=4.0, llm_first_token_ms=80.0),
+        usage=Usage(model="m", llm_calls=1, unreported=1_000),
+        epoch=5,
     )
     stage, stop = Stage(figures, *deltas("Half"), asyncio.Event()), asyncio.Event()
     turn = asyncio.create_task(stage.run(stop=stop))
     await stage.message.has_text.wait()
     (stop if how == "stopped" else stage.message.gone).set()
-    await turn
+    result = await turn
     (line,) = stage.lines
     assert (line.outcome, line.model, line.llm_calls, line.epoch) == (how, "m", 1, 5)
+    # Charged as an estimate of what was sent and shown, and never logged as a figure.
+    assert (result.tokens, line.input_tokens, line.output_tokens) == (1_002, None, None)
     assert (line.retrieve_ms, line.llm_first_token_ms) == (4.0, 80.0)
+
+
+async def test_a_call_without_figures_is_charged_by_estimate() -> None:
+    """What an endpoint does not report counts against the day's allowance all the same; what it reports, as it is."""
+    for usage, tokens in (
+        (Usage(llm_calls=1, unreported=700), 700),
+        (Usage(llm_calls=2, input_tokens=90, output_tokens=10, unreported=200), 300),
+        (Usage(llm_calls=1, input_tokens=90, output_tokens=10), 100),
+        (Usage(), 0),
+    ):
+        stage = Stage(*deltas("Whole."), Done(outcome="answered", answer="Whole.", usage=usage))
+        result = await stage.run()
+        assert result.tokens == tokens
+        assert (stage.lines[0].input_tokens, stage.lines[0].output_tokens) == (usage.input_tokens, usage.output_tokens)
 
 
 async def test_the_log_says_why_an_answer_broke_off() -> None:
