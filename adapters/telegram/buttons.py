@@ -26,6 +26,9 @@ from adapters.telegram.render import TelegramScreen
 from adapters.telegram.speech import Speech
 from adapters.telegram.words import Words, words
 
+_RETRIED = frozenset({"incomplete", "failed", "busy"})
+"""The outcomes below which the button is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Press:
@@ -37,8 +40,6 @@ class _Press:
     rows: Rows
     """Empty where the message is too old to be shown to us."""
     is_private: bool
-    version: int
-    """Grows with every change of the message, as far as Telegram tells."""
     words: Words
 
     @property
@@ -70,7 +71,6 @@ def _press(query: CallbackQuery) -> _Press | None:
         data=query.data,
         rows=rows_of(message.reply_markup) if message else (),
         is_private=query.message.chat.type == ChatType.PRIVATE,
-        version=int(message.edit_date or 0) if message else 0,
         words=words(visitor.language),
     )
 
@@ -129,8 +129,15 @@ class Buttons:
         if past is None or past.handle is None:
             await self._is_gone(query, press, lambda data: data == press.data)
             return
-        # Named after the state of the message: pressed twice it is one request, however often it is delivered.
-        event = f"retry:{press.version}"
+        if past.person != press.visitor.person:  # the data of a press is whatever a client sends
+            await _answer(query, press.words.not_yours, is_alert=True)
+            return
+        if past.outcome not in _RETRIED:
+            await _answer(query, press.words.asked_before)
+            return
+        # Named after the attempt that is there, and every attempt is another: pressed twice it is one request. The
+        # date of the message would not do, for one that fails in the same words leaves the message as it was.
+        event = f"retry:{past.id}"
         await self._accept(
             await self._inbound(query, press, past.question, event, into=past.handle, question_id=past.question_id)
         )

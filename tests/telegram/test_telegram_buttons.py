@@ -7,11 +7,12 @@ from aiogram import Bot
 
 from adapters.past import PastAnswer
 from rag.types import Failed
-from tests.emulators.telegram.world import Message
+from tests.emulators.telegram.world import Chat, Message
 from tests.support.answers import deltas
 from tests.support.telegram_chat import BotInChats, answer
 
 CHAT = 1001
+DOWN = (Failed(code="model_unavailable", cause="down"),)
 GONE = ("I do not remember this answer any more. Please ask again.", True)
 
 
@@ -128,7 +129,7 @@ async def test_a_passage_that_may_not_be_read_any_more_is_not_shown(chats: BotIn
 
 async def test_a_failed_answer_can_be_tried_again(chats: BotInChats) -> None:
     """The button asks the same question again, in the same message; twice pressed is once asked."""
-    chats.engine.script = (Failed(code="model_unavailable", cause="down"),)
+    chats.engine.script = DOWN
     chats.emu.say("What does theft cover cost?")
     (message,) = await chats.emu.wait_for(lambda e: [m for m in e.from_bot(CHAT) if m.buttons])
     assert data(message) == ["retry:1001"]
@@ -141,9 +142,58 @@ async def test_a_failed_answer_can_be_tried_again(chats: BotInChats) -> None:
     assert (await kept(chats)).answer.startswith("Theft is covered")
 
 
+async def failed(chats: BotInChats, chat: Chat | None = None) -> Message:
+    """A question and the sentence that says that it could not be answered, with its button."""
+    chats.engine.script = DOWN
+    chats.emu.say("What does theft cover cost?" if chat is None else "@grapevine_bot q", chat=chat)
+    where = CHAT if chat is None else chat.id
+    (message,) = await chats.emu.wait_for(lambda e: [m for m in e.from_bot(where) if m.buttons])
+    found: Message = message
+    while (await chats.conversations.by_message("telegram", str(where), str(found.message_id))) is None:
+        await asyncio.sleep(0.005)
+    return found
+
+
+async def test_trying_again_in_vain_can_be_tried_again(chats: BotInChats) -> None:
+    """Each attempt that ends in the very same sentence leaves a button that asks once more, until it is answered."""
+    message = await failed(chats)
+    for attempt in (2, 3):
+        assert await chats.pressed(message, "retry:1001") == ("I am on it.", False)
+        await chats.questions(attempt)
+        while len(chats.lines) < attempt:
+            await asyncio.sleep(0.005)
+        assert data(message) == ["retry:1001"]
+    chats.engine.script = answer()
+    assert await chats.pressed(message, "retry:1001") == ("I am on it.", False)
+    assert await chats.answered("Theft is covered") is message
+    assert await chats.questions(4) == ["What does theft cover cost?"] * 4
+
+
+async def test_what_is_answered_is_not_tried_again(chats: BotInChats) -> None:
+    """A press of a button that an answer has taken the place of, or of one that was made up, changes nothing."""
+    message = await asked(chats)
+    assert await chats.pressed(message, "retry:1001") == ("You have asked this already.", False)
+    chats.emu.say("and then?")
+    assert await chats.questions(2) == ["What does theft cover cost?", "and then?"]
+
+
+async def test_a_made_up_button_does_not_rewrite_somebody_elses_answer(chats: BotInChats) -> None:
+    """Only who asked can have a message answered anew, whatever name the press carries."""
+    group = chats.emu.group()
+    message = await failed(chats, group)
+    text = message.text
+    chats.engine.script = answer()
+    stranger = chats.emu.user(1002)
+    assert await chats.pressed(message, "retry:1002", user=stranger) == ("This is for the person who asked.", True)
+    chats.emu.say("@grapevine_bot and then?", user=stranger, chat=group)
+    assert (await chats.questions(2))[1] == "and then?"
+    await chats.answered("Theft is covered", group.id)
+    assert message.text == text
+
+
 async def test_only_the_asker_can_try_again(chats: BotInChats) -> None:
     """Somebody else in the group is told so, in their language."""
-    chats.engine.script = (Failed(code="model_unavailable", cause="down"),)
+    chats.engine.script = DOWN
     group = chats.emu.group()
     chats.emu.say("@grapevine_bot q", chat=group)
     (message,) = await chats.emu.wait_for(lambda e: [m for m in e.from_bot(group.id) if m.buttons])
