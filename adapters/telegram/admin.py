@@ -215,18 +215,23 @@ class TelegramAdmin:
 
 
 async def _from_disk(path: Path) -> AsyncIterator[bytes]:
+    # A local Bot API server calls its folder like the bot's token: no error may name the path, nor be chained to one
+    # that does.
     try:
         file = await asyncio.to_thread(path.open, "rb")
+        try:
+            while chunk := await asyncio.to_thread(file.read, _CHUNK):
+                yield chunk
+        finally:
+            await asyncio.to_thread(file.close)
     except (FileNotFoundError, PermissionError):
         raise FileUnavailable(
-            f"the local Bot API server keeps its files in {path.parent}, where this server cannot read; share that "
-            "folder with it, or run the Bot API server without --local"
+            "the local Bot API server keeps its files where this server cannot read; share that folder with it, or "
+            "run the Bot API server without --local"
         ) from None
-    try:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK):
-            yield chunk
-    finally:
-        await asyncio.to_thread(file.close)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ConnectionError(f"the local Bot API server's file could not be read ({why})") from None
 
 
 def _sender_chat(event: Message | CallbackQuery) -> object | None:

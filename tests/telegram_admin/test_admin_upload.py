@@ -125,6 +125,33 @@ async def test_a_file_of_a_local_server_is_read_from_its_folder(chat: Office, tm
     await chat.said("share that folder with it, or run the Bot API server without --local")
 
 
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [("nothing", "share that folder with it"), ("a folder", "trying again"), ("not a folder", "trying again")],
+)
+async def test_a_local_servers_folder_is_never_named(chat: Office, tmp_path: Path, there: str, said: str) -> None:
+    """A Bot API server's folder is called like the bot's token: no message, job or log has it."""
+    folder = chat.emu.local_files = tmp_path / chat.emu.token / "documents"
+    folder.mkdir(parents=True)
+    sent = chat.emu.send_document(FEES, "fees.md", user=chat.boss)
+    question = await chat.said("Which collection")
+    file = folder / sent.extra["document"]["file_id"]
+    file.unlink()
+    if there == "a folder":
+        file.mkdir()
+    elif there == "not a folder":
+        folder.rmdir()
+        folder.write_bytes(b"")
+    with structlog.testing.capture_logs() as lines:
+        chat.emu.press(question, "doc:public", user=chat.boss)
+        await chat.said(said)
+    (job,) = await chat.table.newest()
+    shown = [version.text for message in chat.emu.from_bot(BOSS) for version in message.versions]
+    assert [line["job"] for line in lines if line["event"] == "job_failed"] == [job.id]
+    assert chat.emu.token not in str((job, shown, lines))
+    assert str(tmp_path) not in str((job, shown, lines))
+
+
 async def test_a_server_that_is_away_for_a_moment_costs_nothing(chat: Office) -> None:
     """A file that cannot be fetched at once is fetched later, by itself."""
     chat.emu.fail("getFile", code=502, times=1)
