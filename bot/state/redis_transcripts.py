@@ -170,7 +170,9 @@ RATE = Script(
     _COMMON
     + """
 local id, person, at, body, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if redis.call('EXISTS', past(id)) == 0 then return 0 end
+if is_gone(id) then return 0 end
+local former = redis.call('HGET', past(id), 'r:' .. person)
+if former and cjson.decode(former)[3] > tonumber(at) then return 1 end
 redis.call('HSET', past(id), 'r:' .. person, body)
 add(rated, keep, at, id)
 add(raters(get(id, 'platform') .. ':' .. person), keep, at, id)
@@ -292,10 +294,13 @@ class RedisTranscripts:
         now, *reply = await self._run(TOLD, repr(since))
         return [_mark(name, at) for name, at in _pairs(reply)], float(now)
 
-    async def is_fresh(self) -> bool:
-        """Whether Redis has lost everything since it was last asked this, by anybody."""
-        asked = await self._client.execute_command("SET", f"{self._prefix}:here", "1", "GET")
-        return asked is None
+    async def was_told(self, file_id: str) -> bool:
+        """Whether it still has what this state file told it: not before `note_told`, nor after a loss."""
+        return bool(await self._client.execute_command("EXISTS", f"{self._prefix}:here:{file_id}"))
+
+    async def note_told(self, file_id: str) -> None:
+        """All that this state file has to tell has been told."""
+        await self._client.execute_command("SET", f"{self._prefix}:here:{file_id}", "1", "EX", self._keep)
 
     async def _run(self, script: Script, *arguments: str | bytes) -> Any:
         return await script.run(self._client, self._prefix, *arguments)

@@ -167,12 +167,21 @@ class SharedTranscripts:
         """Tell Redis, which is there again and may have lost everything, what happened meanwhile."""
         self._heard = 0.0  # it may be another server, with a clock of its own
         await self.exchange_marks()
-        is_fresh = await self._link.insist(self._redis.is_fresh())
-        for one in await self._own.unshared(since=self._now() - _RETOLD_S if is_fresh else None):
-            if await self._link.insist(self._redis.put(one.past)):
-                for rating in one.ratings:
-                    await self._link.insist(self._redis.rate(one.past.id, rating))
+        file_id = await self._own.file_id()
+        for one in await self._own.unshared(since=None):
+            await self._tell(one)
             await self._own.note_unshared(one.past.id, is_unshared=False)
+        if not await self._link.insist(self._redis.was_told(file_id)):
+            for one in await self._own.unshared(since=self._now() - _RETOLD_S):
+                await self._tell(one, is_newer=False)
+        await self._link.insist(self._redis.note_told(file_id))
+
+    async def _tell(self, one: Rated, *, is_newer: bool = True) -> None:
+        """`is_newer`: than what Redis may have of it. A copy of what another replica has answered is not."""
+        is_there = not is_newer and await self._link.insist(self._redis.get(one.past.id)) is not None
+        if is_there or await self._link.insist(self._redis.put(one.past)):
+            for rating in one.ratings:
+                await self._link.insist(self._redis.rate(one.past.id, rating))
 
 
 def _merged(mine: Rated | None, shared: Rated) -> Rated:

@@ -249,6 +249,10 @@ class SqliteTranscripts:
         change = "UPDATE past SET is_unshared = ? WHERE id = ?"
         await self._state.run(lambda db: db.execute(change, (is_unshared, past_id)))
 
+    async def file_id(self) -> str:
+        """What tells this state file from other replicas' ones."""
+        return (await self._state.kept_secret("transcripts", 8)).hex()
+
     async def marks(self, *, since: float = 0.0) -> list[Mark]:
         """The marks set since then."""
         return await self._state.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from bot.state.redis_link import RedisLink
+from bot.state.redis_link import RedisAway, RedisLink
 from bot.state.redis_transcripts import RedisTranscripts
 from bot.state.shared_transcripts import SharedTranscripts
 from bot.state.sqlite import SqliteState
@@ -176,6 +176,57 @@ async def test_a_redis_that_lost_everything_learns_it_again(redis: RedisServer, 
     async with replica(redis, tmp_path / "b") as (two, _):
         assert await ids(two) == ["2", "1"]
         assert [one.past.id for one in await two.rated(since=0.0)] == ["1"]
+
+
+@pytest.mark.services
+async def test_every_replica_tells_an_emptied_redis_what_it_answered(redis: RedisServer, tmp_path: Path) -> None:
+    """The one that is back first does not speak for the others."""
+    async with replica(redis, tmp_path / "a") as (one, link), replica(redis, tmp_path / "b") as (two, other):
+        await one.put(past("1", 98.0))
+        await two.put(past("2", 99.0))
+        await redis.kill()
+        assert (await ids(one), await ids(two)) == (["1"], ["2"])
+        await redis.start()
+        await until_back(link)
+        await until_back(other)
+        assert await ids(one) == await ids(two) == ["2", "1"]
+
+
+@pytest.mark.services
+async def test_a_retelling_that_broke_off_is_done_again(redis: RedisServer, client: Redis, tmp_path: Path) -> None:
+    """Redis counts as told only when it was told everything."""
+    async with replica(redis, tmp_path / "a") as (one, _):
+        await one.put(past("1", 98.0))
+        await one.put(past("2", 99.0))
+        await client.flushall()
+        wrong = "{grapevine}:said:past:2"
+        await client.set(wrong, "not an exchange")
+        with pytest.raises(RedisAway):
+            await one.mend()
+        await client.delete(wrong)
+        await one.mend()
+        assert [found.id for found in await RedisTranscripts(client).latest(MINE, limit=10)] == ["2", "1"]
+
+
+@pytest.mark.services
+async def test_an_emptied_redis_is_not_told_what_is_older_than_it_knows(redis: RedisServer, tmp_path: Path) -> None:
+    """A replica's copy of another's answer replaces neither the answer as it became nor a later rating."""
+    async with replica(redis, tmp_path / "a") as (one, link):
+        await one.put(past("1", 98.0))
+        async with replica(redis, tmp_path / "b") as (two, _):
+            await two.rate("1", rating(at=99.0))
+        await one.shown("1", "41")
+        await one.rate("1", rating(at=99.5, verdict="down"))
+        await redis.kill()
+        assert await ids(one) == ["1"]
+        await redis.start()
+        await until_back(link)
+        async with replica(redis, tmp_path / "b") as (two, _):
+            found = await two.get("1")
+            assert found is not None
+            assert found.handle == "41"
+            (listed,) = await two.rated(since=0.0)
+            assert [each.verdict for each in listed.ratings] == ["down"]
 
 
 @pytest.mark.services
