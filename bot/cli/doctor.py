@@ -162,7 +162,7 @@ async def _model(configured: Settings) -> Finding:
 
 async def _telegram(configured: Settings) -> Finding:
     from adapters.telegram.polling import TokenRefused  # noqa: PLC0415 - aiogram, only when needed
-    from adapters.telegram.webhook import webhook_info  # noqa: PLC0415 - likewise
+    from adapters.telegram.webhook import WebhookRefused, webhook_info  # noqa: PLC0415 - likewise
     from bot.wiring import open_telegram  # noqa: PLC0415 - likewise
 
     if configured.telegram_bot_token is None:
@@ -171,7 +171,7 @@ async def _telegram(configured: Settings) -> Finding:
         async with open_telegram(configured) as (bot, platform), asyncio.timeout(15):
             name = await platform.identify()
             info = await webhook_info(bot)
-    except (TokenRefused, ConnectionError) as error:
+    except (TokenRefused, WebhookRefused, ConnectionError) as error:
         return Finding(part="telegram", verdict="failed", detail=str(error))
     except TimeoutError:
         detail = "Telegram does not answer within 15 s; check the network, HTTPS_PROXY and TELEGRAM_API_URL"
