@@ -61,9 +61,12 @@ class Conversations:
         """Seconds since the epoch, as exchanges are dated."""
         return self._now()
 
-    async def history(self, inbound: Inbound, *, readable: frozenset[str]) -> tuple[Exchange, ...]:
+    async def history(
+        self, inbound: Inbound, *, readable: frozenset[str], trace_id: str | None = None
+    ) -> tuple[Exchange, ...]:
         """The exchanges that this question is to be read with, oldest first; all from what may be read for it.
 
+        `trace_id`: the question's own turn, of which an earlier owner may have kept something.
         A reply to an earlier answer is about that one alone.
         """
         if inbound.about is not None:
@@ -71,7 +74,7 @@ class Conversations:
             found = [] if about is None else [about]
         else:
             found = await self._store.latest(_lane(inbound), limit=_LOOKED_AT)
-        usable = [past for past in found if self._is_usable(past, inbound, readable)]
+        usable = [past for past in found if past.id != trace_id and self._is_usable(past, inbound, readable)]
         return window(usable[:EXCHANGES])
 
     async def keep(self, past: PastAnswer) -> None:

@@ -280,6 +280,7 @@ class Intake:
                     stop=run.stop,
                     trace_id=trace_id,
                     joining=joining,
+                    before_kept=partial(self._outbox.ensure_ours, debt),
                     before_final=partial(self._outbox.decided, debt),
                     handle=lambda: debt.message_id,
                     asked_at=debt.accepted_at,

@@ -26,7 +26,9 @@ class Transcripts(Protocol):
 
     def now(self) -> float: ...
 
-    async def history(self, inbound: Inbound, *, readable: frozenset[str]) -> tuple[Exchange, ...]: ...
+    async def history(
+        self, inbound: Inbound, *, readable: frozenset[str], trace_id: str | None = None
+    ) -> tuple[Exchange, ...]: ...
 
     async def keep(self, past: PastAnswer) -> None: ...
 
@@ -41,12 +43,12 @@ class Memory:
     def __init__(self, transcripts: Transcripts | None) -> None:
         self._transcripts = transcripts
 
-    async def history(self, inbound: Inbound, collections: frozenset[str]) -> tuple[Exchange, ...]:
+    async def history(self, inbound: Inbound, collections: frozenset[str], trace_id: str) -> tuple[Exchange, ...]:
         """See `Conversations.history`; empty where it cannot be read."""
         if self._transcripts is None:
             return ()
         try:
-            return await self._transcripts.history(inbound, readable=collections)
+            return await self._transcripts.history(inbound, readable=collections, trace_id=trace_id)
         except StateError as error:
             log.warning("history_not_read", cause=str(error))
             return ()

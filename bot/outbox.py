@@ -145,6 +145,12 @@ class Outbox:
             return True
         return await self._is_ours(debt.event_id)
 
+    async def ensure_ours(self, debt: Debt) -> None:
+        """Raises `NotOurs`, as `permit` has it. A store that does not tell is no reason to keep an answer back."""
+        with contextlib.suppress(StateError):
+            if not await self.permit(debt):
+                raise NotOurs
+
     async def follower(self, debt: Debt) -> OwedTurn | None:
         """The question that waits right behind this one."""
         return await self._store.follower(debt.event_id)

@@ -18,7 +18,7 @@ from bot.memory import Memory, Transcripts
 from bot.smalltalk import SmallTalk
 from bot.telemetry.line import TurnLog, stage_timings
 from bot.turn_line import charged, line_of
-from bot.turn_ports import Answers, BeforeFinal, Handle, Suggest, TurnResult
+from bot.turn_ports import Answers, BeforeFinal, BeforeKept, Handle, Suggest, TurnResult
 from bot.turn_progress import Progress
 from bot.words import WordKey, word
 from rag.language import detect
@@ -65,6 +65,7 @@ class Turns:
         trace_id: str | None = None,
         wait_turn: Callable[[], Awaitable[bool]] | None = None,
         joining: Joining | None = None,
+        before_kept: BeforeKept | None = None,
         before_final: BeforeFinal | None = None,
         handle: Handle = lambda: None,
         asked_at: float | None = None,
@@ -82,6 +83,7 @@ class Turns:
             trace_id: Names the turn in the log; None: a new one.
             wait_turn: Returns when it may begin; False from it: it cannot, too much is going on.
             joining: How others may join it.
+            before_kept: See `BeforeKept`.
             before_final: See `BeforeFinal`.
             handle: What the answer is remembered by.
             asked_at: When the question came, in seconds since the epoch; None: when `inbound` was received.
@@ -108,6 +110,8 @@ class Turns:
         if outcome == "stopped":
             progress.stopped()
         progress.suggestions = self._suggestions(inbound, progress, outcome, collections)
+        if before_kept is not None:
+            await before_kept()
         is_kept = await self._memory.keep(
             inbound,
             progress,
@@ -251,7 +255,8 @@ class Turns:
             live.append(reply)
             return "smalltalk"
         try:
-            progress.history = await self._memory.history(joining.inbound, question.audience.collections)
+            readable = question.audience.collections
+            progress.history = await self._memory.history(joining.inbound, readable, trace_id)
             question = replace(question, history=progress.history)
             # aclosing: a stop must end the model call now, not when the garbage collector finds the generator.
             async with aclosing(self._engine.answer(question)) as events:  # type: ignore[type-var]  # an async generator by contract

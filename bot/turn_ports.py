@@ -39,6 +39,10 @@ BeforeFinal = Callable[[Final, Outcome], Awaitable[None]]
 """Told the final text before its delivery begins; what it raises ends the turn undelivered."""
 
 
+BeforeKept = Callable[[], Awaitable[None]]
+"""Asked before the turn is remembered; raises if it is somebody else's by now, which ends it undelivered."""
+
+
 Handle = Callable[[], str | None]
 """The messages that the answer grows in, as far as is known; see `PastAnswer.handle`."""
 

@@ -39,7 +39,9 @@ class Full:
     def now(self) -> float:
         return 0.0
 
-    async def history(self, inbound: Inbound, *, readable: frozenset[str]) -> tuple[Exchange, ...]:
+    async def history(
+        self, inbound: Inbound, *, readable: frozenset[str], trace_id: str | None = None
+    ) -> tuple[Exchange, ...]:
         raise StateError("state.db cannot be read (disk I/O error)")
 
     async def keep(self, past: PastAnswer) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from adapters.past import PastAnswer
 from adapters.ports import Delivery, Final, Inbound, Platform, StopRequest
 from bot.conversations import Conversations
 from bot.intake import MOST_TRIES, Intake, OnDelivered, OnPosted, Permit
@@ -486,6 +488,38 @@ async def test_a_changed_question_survives_its_process(store: SqliteTurns, said:
     await until_settled(store)
     assert ([m.message_id for m in second.chat.messages], second.chat.finals) == (["m1"], ["It costs 5."])
     assert second.engine.questions[0].history == ()
+
+
+async def test_who_is_not_the_owner_any_more_remembers_nothing(store: SqliteTurns, said: SqliteTranscripts) -> None:
+    """A process that was taken for dead does not put its words in place of what the new owner says."""
+    gate = asyncio.Event()
+    first = Process(store, *deltas("It "), gate, *ANSWER[1:], lapse_s=-1, said=said)
+    await first.ask("How much?", "1")
+    await until(lambda: bool(first.chat.messages) and first.chat.messages[0].has_text.is_set())
+    assert await store.take_over("b", lapse_s=-1)
+    gate.set()
+    await until(lambda: not first.intake._work)
+    assert first.talk is not None
+    assert await first.talk.last("telegram", "1001", "1001") is None
+    assert first.chat.finals == []
+
+
+async def test_an_answer_begun_again_is_not_read_with_itself(store: SqliteTurns, said: SqliteTranscripts) -> None:
+    """What its former owner had kept of it, before it was lost, is no earlier exchange."""
+    first = Process(store, asyncio.Event(), said=said)
+    await first.ask("How much?", "1")
+    turn = await store.get("1")
+    assert turn is not None
+    values: dict[str, Any] = {"conversation": "1001", "place": "1001", "person": "1001", "asked_at": turn.accepted_at}
+    for name, answer in ((turn.trace_id, "It was 4."), ("earlier", "Hail costs 3.")):
+        values |= {"id": name, "question": f"{answer}?", "answer": answer}
+        await said.put(PastAnswer(platform="telegram", **values))
+    await store.bury("a")
+    second = Process(store, owner="b", said=said)
+    assert await second.resume() == 1
+    await until_settled(store)
+    assert [past.answer for past in second.engine.questions[0].history] == ["Hail costs 3."]
+    await first.intake.drain(timeout_s=0)
 
 
 async def test_a_retry_goes_into_the_message_it_belongs_to(store: SqliteTurns, said: SqliteTranscripts) -> None:
