@@ -109,6 +109,7 @@ class CrashSuite:
         self._orphans: set[tuple[int, int]] = set()
         self._known: set[str] = set()
         self._kills: list[float] = []
+        self._releases: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._telegram)
@@ -123,6 +124,9 @@ class CrashSuite:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for task in self._releases:
+            task.cancel()
+        await asyncio.gather(*self._releases, return_exceptions=True)
         await self._stack.aclose()
 
     @property
@@ -243,10 +247,17 @@ class CrashSuite:
     async def _kill_the_writer(self) -> int:
         replica = await self._writer()
         await self._servers[replica].stop(signal.SIGKILL)
+        # A replica that was without Redis for a moment may have taken a question, too: it is not dead, and goes on.
+        self._let_the_model_go_on()
         await self._count_orphans()
         self._known |= {question.name for question in self._questions if await self._has_final(question)}
         self._open_chats()
         return replica
+
+    def _let_the_model_go_on(self) -> None:
+        waiting = [exchange for exchange in self._model.exchanges if not exchange.finished.is_set()]
+        # Not waited for: whoever was killed reads nothing any more.
+        self._releases += [asyncio.create_task(exchange.release()) for exchange in waiting]
 
     async def _writer(self) -> int:
         """Which process has the turns: the one that receives."""
