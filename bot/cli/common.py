@@ -13,6 +13,7 @@ import click
 import orjson
 import uvloop
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -87,3 +88,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, num
         # Text: brackets in a cell are brackets, not markup.
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     Console().print(table)
+
+
+def progress_bar(*, quiet: bool) -> Progress:
+    """A bar per task with time left, on standard error; nothing where that is no terminal, or with `quiet`."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    )

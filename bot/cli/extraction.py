@@ -7,9 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bot.cli.common import progress_bar
 from bot.setting_values import parse_price
 from bot.settings import Settings
 
@@ -100,16 +99,7 @@ class _Bar:
     """Chunks read, on standard error; nothing where that is no terminal. Begins once somebody has agreed."""
 
     def __init__(self, *, quiet: bool) -> None:
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
+        self._bar = progress_bar(quiet=quiet)
         self._chunks = self._bar.add_task("chunks read", total=None)
 
     def show(self, progress: Extracting) -> None:

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Self
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bot.cli.audit import audited
-from bot.cli.common import FAILED, json_option, log_beside_result, print_json, run, settings
+from bot.cli.common import FAILED, json_option, log_beside_result, print_json, progress_bar, run, settings
 from bot.cli.extraction import extracted, is_whole
 from bot.settings import Settings
 from rag.errors import InputError
@@ -156,16 +154,7 @@ class _Bar:
     """The progress bar, on standard error; nothing where that is no terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
+        self._bar = progress_bar(quiet=quiet)
         self._files = self._bar.add_task("files", total=None)
         self._vectors = self._bar.add_task("vectors", total=None, visible=False)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from bot.cli.common import progress_bar
 from rag.transfer.export import Moved
 
 
@@ -14,16 +12,7 @@ class MovingBar:
     """Chunks moved so far, on standard error; nothing where that is no terminal."""
 
     def __init__(self, what: str, *, quiet: bool) -> None:
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
+        self._bar = progress_bar(quiet=quiet)
         self._chunks = self._bar.add_task(what, total=None)
         self._texts = self._bar.add_task("texts embedded", total=None, visible=False)
 
