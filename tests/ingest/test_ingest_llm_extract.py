@@ -27,6 +27,7 @@ from rag.records import Document
 from rag.retrieval.search import Search
 from rag.stores.embedded import EmbeddedStore
 from rag.stores.neo4j import Neo4jStore
+from rag.stores.neo4j.schema import VERSION
 from rag.types import Citation
 from tests.emulators.model import Reply
 from tests.retrieval.conftest import WordCounts, document
@@ -227,7 +228,7 @@ async def test_a_graph_of_the_version_before_is_brought_up_to_date(neo4j: EmptyN
     store = neo4j.store()
     assert len(await store.unread("public", 10)) == 1
     assert await neo4j.run("SHOW INDEXES YIELD name WHERE name = 'grapevine_related' RETURN name")
-    assert await neo4j.run("MATCH (m:Grapevine) RETURN m.version") == [[2]]
+    assert await neo4j.run("MATCH (m:Grapevine) RETURN m.version") == [[VERSION]]
 
 
 async def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path, extracted: Extract) -> None:

@@ -68,7 +68,7 @@ def test_a_card_holds_what_was_packed(text: str) -> None:
 def test_vectors_come_back_within_rounding(sentences: list[str]) -> None:
     """Eight bits a component keep every cosine within a hundredth"""
     matrix = embed(sentences)
-    rows, scales = unpack_vectors(pack_vectors(matrix, matrix.shape[1]), matrix.shape[1])
+    rows, scales = unpack_vectors(pack_vectors(matrix, matrix.shape[1]).vectors, matrix.shape[1])
     assert np.abs(rows / scales[:, np.newaxis] - matrix).max() < 0.01
 
 

@@ -26,7 +26,7 @@ MATCH (d:Document {number: number})
 OPTIONAL MATCH (d)-[:HAS]->(c:Chunk {document: number})
 WITH d, c ORDER BY d.number, c.ordinal
 RETURN properties(d), collect([c.ordinal, c.text, c.heading, c.page, c.language, c.digest, c.embedding_head,
-  c.embedding_text, c.spans, c.names, c.embedding, c.vectors, c.extracted])
+  c.embedding_text, c.spans, c.names, c.embedding, c.vectors, c.fixed, c.extracted])
 """
 _SECONDS = 120.0
 
@@ -74,11 +74,11 @@ def _dumped(values: dict[str, Any], rows: list[list[Any]], model: Embedding | No
         title_terms=tuple(values["title_terms"]),
         chunks=tuple(_chunk(row) for row in rows),
     )
-    return Dumped(document=document, vectors=tuple(_vectors(row[10], row[11], model) for row in rows))
+    return Dumped(document=document, vectors=tuple(_vectors(row[10], row[11], row[12], model) for row in rows))
 
 
 def _chunk(row: list[Any]) -> Chunk:
-    ordinal, text, heading, page_, language, digest, head, whole, spans, names, _, _, found = row
+    ordinal, text, heading, page_, language, digest, head, whole, spans, names, _, _, _, found = row
     named = orjson.loads(names) if names else [()] * (len(spans) // 2)
     sentences = zip(spans[::2], spans[1::2], named, strict=True)
     return Chunk(
@@ -97,8 +97,12 @@ def _chunk(row: list[Any]) -> Chunk:
     )
 
 
-def _vectors(embedding: list[float] | None, packed: bytes | None, model: Embedding | None) -> StoredVectors | None:
+def _vectors(
+    embedding: list[float] | bytes | None, packed: bytes | None, fixed: bytes | None, model: Embedding | None
+) -> StoredVectors | None:
     if embedding is None or packed is None or model is None:
         return None
     rows, scales = unpack_vectors(packed, model.dimensions)
-    return StoredVectors(chunk=np.array(embedding, dtype=np.float32), sentences=Quantised(rows[1:], scales[1:]))
+    # Until format 3 the indexed vector was a list of floats, and the only exact one.
+    chunk = np.array(embedding, dtype=np.float32) if fixed is None else np.frombuffer(fixed, "<i2")
+    return StoredVectors(chunk=chunk, sentences=Quantised(rows[1:], scales[1:]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -14,7 +14,8 @@ from rag.errors import InputError
 from rag.ports import Vectors
 from rag.records import Chunk, Terms
 from rag.stores.encoding import Hasher, hash64
-from rag.stores.vectors import MAX_DIMENSIONS, Quantised, quantised
+from rag.stores.vectors import MAX_DIMENSIONS, Quantised, fixed_point, quantised
+from rag.transfer.ports import StoredVectors
 from rag.types import Language
 
 Hashes = NDArray[np.uint32]
@@ -93,8 +94,20 @@ def _hashed(terms: Terms, hasher: Hasher) -> tuple[Hashes, NDArray[np.uint8]]:
     return (hasher.many(words) >> np.uint64(32)).astype(np.uint32), counts
 
 
-def pack_vectors(matrix: Vectors, dimensions: int) -> bytes:
-    """Scales, then rows in eight bits: the chunk's first, then its sentences'. Raises `InputError`."""
+class Packed(NamedTuple):
+    """The vectors of a chunk as its node keeps them."""
+
+    embedding: bytes
+    """The chunk's in eight bits, for the vector index: lists of whole numbers are indexed like those of floats, and the
+    scale does not matter to a cosine."""
+    vectors: bytes
+    """For ranking: scales, then rows in eight bits, the chunk's first, then its sentences'."""
+    fixed: bytes
+    """The chunk's in fixed point, for exports."""
+
+
+def pack_vectors(matrix: Vectors, dimensions: int) -> Packed:
+    """What an embedder made of a chunk and its sentences. Raises `InputError`."""
     if matrix.ndim != 2 or matrix.shape[1] != dimensions or not 0 < dimensions <= MAX_DIMENSIONS:
         raise InputError(
             f"vectors of shape {matrix.shape} do not have {dimensions} dimensions (at most {MAX_DIMENSIONS})"
@@ -102,17 +115,27 @@ def pack_vectors(matrix: Vectors, dimensions: int) -> bytes:
     # The server takes such vectors in silence and never finds them.
     if not np.isfinite(matrix).all() or not np.abs(matrix[0]).any():
         raise InputError("the embedder returned a vector that is zero or not finite; check EMBEDDING_MODEL")
-    return pack_quantised(quantised(matrix))
+    return _packed(quantised(matrix), fixed_point(matrix[0]))
 
 
-def pack_quantised(vectors: Quantised) -> bytes:
-    """The same of rows that are in eight bits already."""
+def pack_stored(vectors: StoredVectors) -> Packed:
+    """What came from another store."""
+    rows, scales = quantised(vectors.as_unit()[np.newaxis])
+    all_rows = np.vstack([rows, vectors.sentences.rows])
+    return _packed(Quantised(all_rows, np.append(scales, vectors.sentences.scales)), vectors.as_fixed_point())
+
+
+def _packed(vectors: Quantised, fixed: NDArray[Any]) -> Packed:
     rows, scales = vectors
-    return scales.astype("<f4").tobytes() + rows.tobytes()
+    return Packed(
+        embedding=rows[0].tobytes(),
+        vectors=scales.astype("<f4").tobytes() + rows.tobytes(),
+        fixed=fixed.astype("<i2").tobytes(),
+    )
 
 
 def unpack_vectors(packed: bytes, dimensions: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """(rows, scales)."""
+    """(rows, scales) of `Packed.vectors`."""
     (rows, scales), _ = unpack_all([packed], dimensions)
     return rows, scales
 

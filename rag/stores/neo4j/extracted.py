@@ -65,9 +65,6 @@ async def of_collection(connection: Connection, collection: str) -> dict[str, st
 
 async def with_known(transaction: Transaction, collection: str, documents: Sequence[Document]) -> list[Document]:
     """These documents with what was found in chunks of the same digests in their collection."""
-    result = await transaction.run("MATCH (k:Collection {name: $name}) RETURN k.extracted", {"name": collection})
-    if not any([record[0] async for record in result]):
-        return list(documents)
     digests = sorted({chunk.digest for document in documents for chunk in document.chunks})
     result = await transaction.run(_KNOWN, {"digests": digests, "collection": collection})
     known = {record[0]: record[1] async for record in result}

@@ -13,14 +13,15 @@ from rag.extracted import related
 from rag.records import Chunk, Document
 from rag.stores.encoding import Hasher
 from rag.stores.neo4j.connection import Row
-from rag.stores.neo4j.encoding import hashes_of, pack_card, unpack_card
+from rag.stores.neo4j.encoding import Packed, hashes_of, pack_card, pack_stored, unpack_card
 from rag.stores.neo4j.statistics import ALWAYS_FROM, ALWAYS_UNTIL, Span, Tally
 from rag.stores.writer import passage_id
+from rag.transfer.ports import Dumped, Embedding
 
 _LONGEST_NAME = 600
 
-Given = Mapping[tuple[str, str, int], tuple[list[float], bytes]]
-"""By source, id and ordinal: a chunk's vector and all of them packed."""
+Given = Mapping[tuple[str, str, int], Packed]
+"""By source, id and ordinal: a chunk's vectors."""
 
 
 class Prepared:
@@ -95,6 +96,17 @@ class Former:
             tally.titles((row[2], row[3]), hashes_of(row[4]), -1)
         for row in self._chunks:
             tally.chunk((row[2], row[3]), unpack_card(row[6]), row[7], -1)
+
+
+def given_vectors(dumped: Dumped, embedding: Embedding | None) -> Given:
+    """What a document that comes from another store brings. Raises `InputError`."""
+    given = {}
+    document = dumped.document
+    for chunk, vectors in zip(document.chunks, dumped.vectors, strict=True):
+        if vectors is not None and embedding is not None:
+            vectors.check(embedding.dimensions, len(chunk.sentences))
+            given[document.source, document.id, chunk.ordinal] = pack_stored(vectors)
+    return given
 
 
 def _document_row(document: Document, number: int, span: Span, now: datetime) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag.errors import InputError, StoreTooNew, StoreUnavailable
-from rag.stores.neo4j.connection import COLD_S, Connection, Transaction
+from rag.stores.neo4j.connection import COLD_S, Connection
 
-VERSION = 2
+VERSION = 3
 OLDEST = (5, 26)
 
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
@@ -38,6 +38,9 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "MERGE (m:Grapevine {id: 0}) ON CREATE SET m.version = 0, m.next = 1, m.faq_version = 0",
     ),
     ("CREATE INDEX grapevine_related IF NOT EXISTS FOR ()-[r:RELATED]-() ON (r.chunk)",),
+    # From format 3 on new vectors are bytes. Lists of floats stay as they are, and are found beside them; what read
+    # only those must not read on.
+    (),
 )
 """Step n leads from version n to n + 1. Every statement may be repeated: two processes may start at once."""
 
@@ -201,10 +204,3 @@ async def check_indexes(connection: Connection) -> None:
     if text or vectors:
         lost = ", ".join([*map(text_index, text), *map(vector_index, vectors)])
         raise StoreUnavailable(f"Neo4j lacks the index {lost}: start `grapevine serve` again, it makes them anew.")
-
-
-async def embedding(transaction: Transaction) -> tuple[str, int] | None:
-    """Name and dimensions of the model that the vectors come from; None as long as there are none."""
-    result = await transaction.run("MATCH (m:Grapevine {id: 0}) RETURN m.embedder, m.dimensions")
-    record = await result.single()
-    return None if record is None or record[0] is None else (str(record[0]), int(record[1]))

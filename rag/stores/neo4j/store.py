@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 
-import numpy as np
 from neo4j import AsyncDriver
 
 from rag.cache.faq import Faq, PutOutcome
@@ -23,22 +22,19 @@ from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, St
 from rag.records import Document
 from rag.retrieval.question import Asked, ask
 from rag.retrieval.view import ChunkInfo
-from rag.stores.neo4j import dump, extracted, faqs, reader, schema, writer
+from rag.stores.neo4j import attaching, dump, extracted, faqs, reader, schema, writer
 from rag.stores.neo4j.connection import COLD_S, Connection, PoolGauges, Transaction
-from rag.stores.neo4j.encoding import pack_quantised, pack_vectors
+from rag.stores.neo4j.encoding import pack_vectors
 from rag.stores.neo4j.retrieval import Retrieval
-from rag.stores.neo4j.rows import Given
+from rag.stores.neo4j.rows import Given, given_vectors
 from rag.stores.neo4j.schema import Server, VectorOptions
+from rag.stores.neo4j.upkeep import Upkeep
 from rag.stores.neo4j.view import FetchedView
-from rag.stores.vectors import Quantised, quantised
 from rag.transfer.ports import Dumped, DumpPage, Embedding
 from rag.types import Language
 
 CHUNKS_AT_ONCE = 500
 """Chunks in one transaction of a reset; larger ones gain nothing and hold everybody up."""
-REBUILD_FROM = 256
-REBUILD_SHARE = 0.25
-"""Of a collection's vectors: so many that came since its index was made are worth making it anew."""
 _WAITING_S = 60.0
 """For what ingest reads; nobody waits for it."""
 _WARM_UPS = 30
@@ -64,12 +60,10 @@ class Neo4jStore:
     ) -> None:
         """`address`: how messages call the server, without credentials; `now`: in the zone where documents expire."""
         self._connection = Connection(driver, address=address, database=database, pool_size=pool_size)
-        self._options = vectors or VectorOptions()
         self._now = now
         self._opening = asyncio.Lock()
         self._opened: tuple[Server, Retrieval] | None = None
-        self._indexed: set[str] = set()
-        self._attached: Counter[str] = Counter()
+        self._upkeep = Upkeep(self._connection, vectors or VectorOptions())
 
     # What ranking asks.
 
@@ -102,7 +96,7 @@ class Neo4jStore:
     async def load(self) -> None:
         """Have lost indexes made again, and statistics, connections and the server's compiled queries warm."""
         server, retrieval = await self._ready()
-        await self._make_lost_indexes(server)
+        await self._upkeep.make_lost(server)
         retrieval.trust_indexes()
         known = await retrieval.refresh()
         names = frozenset(known.collections)
@@ -131,20 +125,15 @@ class Neo4jStore:
         groups: dict[str, list[tuple[Document, Given]]] = {}
         for document, given in documents:
             groups.setdefault(schema.checked(document.collection), []).append((document, given))
-        for collection in groups.keys() - self._indexed:
-            await schema.make_text_index(self._connection, collection)
-            self._indexed.add(collection)
+        await self._upkeep.texts(groups)
         now = self._now()
 
         async def work(transaction: Transaction) -> int:
-            if embedding is not None:
-                writer.check_embedding(await schema.embedding(transaction), *embedding)
-                await writer.remember(transaction, *embedding)
             stale = 0
             for name, group in sorted(groups.items()):
                 given = {place: vectors for _, each in group for place, vectors in each.items()}
                 wanted = [document for document, _ in group]
-                stale += await writer.put(transaction, name, wanted, now, given, is_enriched=is_enriched)
+                stale += await writer.put(transaction, name, wanted, now, given, embedding, is_enriched=is_enriched)
             return stale
 
         if await self._connection.write(work):
@@ -174,7 +163,7 @@ class Neo4jStore:
     async def _restore(
         self, documents: Sequence[Dumped], embedding: Embedding | None, *, is_enriched: bool = False
     ) -> None:
-        given = [_given(each, embedding) for each in documents]
+        given = [given_vectors(each, embedding) for each in documents]
         await self._put(
             [(each.document, vectors) for each, vectors in zip(documents, given, strict=True)],
             embedding if any(given) else None,
@@ -182,8 +171,8 @@ class Neo4jStore:
         )
         if embedding is not None:
             changed = Counter(each.document.collection for each in documents for v in each.vectors if v is not None)
-            self._attached.update(changed)
-            await self._index_vectors(changed, embedding.dimensions)
+            server, _ = await self._ready()
+            await self._upkeep.vectors(server, changed, embedding.dimensions)
 
     async def unread(self, collection: str, limit: int, *, after: int = 0) -> tuple[UnreadChunk, ...]:
         """Chunks that no language model has read."""
@@ -204,28 +193,28 @@ class Neo4jStore:
         """Chunks that wait for vectors."""
         await self.open()
         rows = await self._connection.read(reader.PENDING, {"after": after, "limit": limit}, seconds=_WAITING_S)
-        return writer.pending_chunks(rows)
+        return attaching.pending_chunks(rows)
 
     async def attach(self, embedder: str, dimensions: int, vectors: Sequence[tuple[int, Vectors]]) -> int:
         """Give chunks their vectors."""
         await self.open()
-        packed = {key: (matrix, pack_vectors(matrix, dimensions)) for key, matrix in vectors}
-        changed = await self._connection.write(lambda t: writer.attach(t, embedder, dimensions, packed))
-        self._attached.update(changed)
-        await self._index_vectors(changed.keys(), dimensions)
+        packed = {key: pack_vectors(matrix, dimensions) for key, matrix in vectors}
+        changed, states = await self._connection.write(lambda t: attaching.attach(t, embedder, dimensions, packed))
+        server, _ = await self._ready()
+        await self._upkeep.vectors(server, changed, dimensions, states)
         return changed.total()
 
     async def check_embedding(self, embedder: str, dimensions: int) -> None:
         """Raises `EmbeddingMismatch` if the vectors come from another model."""
         await self.open()
-        writer.check_embedding(await reader.embedding(self._connection), embedder, dimensions)
+        attaching.check_embedding(await reader.embedding(self._connection), embedder, dimensions)
 
     async def reset_vectors(self, embedder: str, dimensions: int) -> int:
         """Forget all vectors, for another model."""
         await self.open()
         for collection in await reader.counts(self._connection):
             await schema.drop_vector_index(self._connection, collection)
-        while await self._connection.write(lambda t: writer.forget_vectors(t, embedder, dimensions, CHUNKS_AT_ONCE)):
+        while await self._connection.write(lambda t: attaching.forget_vectors(t, embedder, dimensions, CHUNKS_AT_ONCE)):
             pass
         return sum(each.pending for each in (await self.counts()).values())
 
@@ -324,58 +313,9 @@ class Neo4jStore:
                     )
         return self._opened
 
-    async def _make_lost_indexes(self, server: Server) -> None:
-        text, vectors = await schema.lost_indexes(self._connection)
-        for name in text:
-            await schema.make_text_index(self._connection, name)
-        known = await reader.embedding(self._connection)
-        if known is None:
-            return
-        for name in vectors:
-            await schema.drop_vector_index(self._connection, name)  # other processes have to notice that it is new
-            await schema.make_vector_index(self._connection, server, name, known[1], self._options)
-
     async def _sweep(self) -> None:
         while await self._connection.write(writer.sweep):
             pass
 
-    async def _index_vectors(self, collections: Iterable[str], dimensions: int) -> None:
-        """Make the index of a collection that just got its first vectors, or the last of many.
-
-        An index that grew by single commits is many small ones inside: it took 22 ms a question on 5.26 instead of
-        3.3 until it was made anew (50,000 chunks), and 17 instead of 3 with 1,125 chunks. Questions are answered from
-        words alone meanwhile: a second for a thousand chunks. A share, because what comes in parts that are each
-        complete (an import) would otherwise have it made again and again.
-        """
-        for name in collections:
-            rows = await self._connection.read(
-                "MATCH (k:Collection {name: $name}) RETURN k.vectors, k.pending, k.chunks", {"name": name}
-            )
-            if not rows:
-                continue
-            is_made, pending, chunks = rows[0]
-            if is_made and (pending or self._attached[name] < max(REBUILD_FROM, REBUILD_SHARE * chunks)):
-                continue
-            server, _ = await self._ready()
-            if is_made:
-                await schema.drop_vector_index(self._connection, name)
-            await schema.make_vector_index(self._connection, server, name, dimensions, self._options)
-            self._attached[name] = 0
-
     def _today(self) -> date:
         return self._now().date()
-
-
-def _given(dumped: Dumped, embedding: Embedding | None) -> dict[tuple[str, str, int], tuple[list[float], bytes]]:
-    given = {}
-    document = dumped.document
-    for chunk, vectors in zip(document.chunks, dumped.vectors, strict=True):
-        if vectors is not None and embedding is not None:
-            vectors.check(embedding.dimensions, len(chunk.sentences))
-            unit = vectors.as_unit()
-            rows, scales = quantised(unit[np.newaxis])
-            packed = pack_quantised(
-                Quantised(np.vstack([rows, vectors.sentences.rows]), np.append(scales, vectors.sentences.scales))
-            )
-            given[document.source, document.id, chunk.ordinal] = (unit.tolist(), packed)
-    return given

@@ -1,27 +1,17 @@
-"""Every change to the graph, as functions of one transaction: batched `UNWIND`s, whole or not at all.
-
-Writers take turns (`begin`): large batches one after the other are as fast as several at once, and never deadlock.
-"""
+"""Every change of documents, as functions of one transaction: batched `UNWIND`s, whole or not at all."""
 
 from __future__ import annotations
 
-import secrets
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from rag.errors import EmbeddingMismatch, InputError
-from rag.ports import PendingChunk, Vectors
 from rag.records import Document
-from rag.stores.neo4j import extracted, faqs
-from rag.stores.neo4j.connection import Row, Transaction
+from rag.stores.neo4j import attaching, extracted, faqs, ledger
+from rag.stores.neo4j.connection import Transaction
+from rag.stores.neo4j.ledger import rows, run
 from rag.stores.neo4j.rows import Former, Given, Prepared
-from rag.stores.neo4j.schema import VERSION, embedding, label
-from rag.stores.neo4j.statistics import ALWAYS_FROM, ALWAYS_UNTIL, MERGE_FROM, Tally, delta_of, merged
-
-_VECTORS_AT_ONCE = 20
-"""Packing 384 floats takes the driver about a millisecond, during which nothing else runs."""
+from rag.stores.neo4j.schema import label
+from rag.stores.neo4j.statistics import ALWAYS_FROM, ALWAYS_UNTIL, Tally
 
 _OLD = """
 UNWIND $identities AS i
@@ -78,16 +68,6 @@ MATCH (a:Entity {collection: $collection, name: row[0]}), (b:Entity {collection:
 CREATE (a)-[:RELATED {relation: row[1], chunk: row[3]}]->(b)
 """
 _DROP_RELATED = "UNWIND $keys AS key MATCH ()-[r:RELATED {chunk: key}]->() DELETE r"
-_KEEP_VECTORS = """
-UNWIND $digests AS row
-MATCH (old:Chunk {digest: row[0]}) WHERE old.collection = $collection AND old.embedding IS NOT NULL
-WITH row, head(collect(old)) AS old
-UNWIND row[1] AS key
-MATCH (c:Chunk {key: key})
-SET c.embedding = old.embedding, c.vectors = old.vectors
-REMOVE c:Pending
-RETURN count(c)
-"""
 # A query may run while a commit is being applied: the nodes change first, then the indexes. What an index finds then is
 # stale, and seen to be; were it gone already, the document would seem to hold nothing.
 _RETIRE = """
@@ -124,39 +104,6 @@ REMOVE e:Titled
 WITH e WHERE NOT EXISTS { (e)--() }
 DELETE e
 """
-_ATTACH = """
-UNWIND $rows AS row
-MATCH (c:Chunk {key: row[0]})
-SET c.embedding = row[1], c.vectors = row[2]
-REMOVE c:Pending
-"""
-# By the index of digests: to look through all that waits made 50,000 chunks take two hours.
-_WAITING = """
-UNWIND $keys AS key
-MATCH (k:Chunk {key: key})
-MATCH (c:Chunk {digest: k.digest}) WHERE c:Pending
-RETURN c.key, key, size(c.spans) / 2, c.collection
-"""
-_COUNT = """
-MERGE (k:Collection {name: $collection})
-ON CREATE SET k.documents = 0, k.chunks = 0, k.pending = 0, k.texts = 0, k.vectors = false
-SET k.epoch = $epoch, k.documents = k.documents + $documents, k.chunks = k.chunks + $chunks,
-    k.pending = k.pending + $pending
-"""
-
-
-async def begin(transaction: Transaction, count: int = 0) -> int:
-    """Wait until no other writer is at work; the first of `count` + 1 fresh numbers, the last being the epoch."""
-    # Writing first takes the lock before the number is read.
-    # MERGE, because an operator may empty the database (but not its schema) under a running process.
-    result = await transaction.run(
-        "MERGE (m:Grapevine {id: 0}) ON CREATE SET m.version = $version, m.next = 1, m.faq_version = 0"
-        " SET m.writer = true WITH m SET m.next = m.next + $count RETURN m.next - $count",
-        version=VERSION,
-        count=count + 1,
-    )
-    record = await result.single(strict=True)
-    return int(record[0])
 
 
 async def put(
@@ -165,206 +112,104 @@ async def put(
     documents: Sequence[Document],
     now: datetime,
     given: Given | None = None,
+    embedding: tuple[str, int] | None = None,
     *,
     is_enriched: bool = False,
 ) -> int:
     """Write documents of one collection, each in place of its former version; vectors of unchanged chunks stay.
 
-    `is_enriched`: they got other names only, so those that changed meanwhile stay as they are, and no answer goes
-    stale. Returns how many chunks are stale now, for `sweep`.
+    `given`: vectors that come along, of the model `embedding`. `is_enriched`: they got other names only, so those that
+    changed meanwhile stay as they are, and no answer goes stale. Returns how many chunks are stale now, for `sweep`.
+    Raises `EmbeddingMismatch`.
     """
     given = given or {}
     documents = list({(document.source, document.id): document for document in documents}.values())
     total = sum(len(document.chunks) for document in documents)
-    first = await begin(transaction, len(documents) + total)
+    turn = await ledger.begin(transaction, len(documents) + total, collection)
+    if embedding is not None:
+        attaching.check_embedding(turn.embedding, *embedding)
+        await attaching.remember(transaction, *embedding)
     if is_enriched:
         documents = await extracted.same(transaction, collection, documents)
-        total = sum(len(document.chunks) for document in documents)
         if not documents:
             return 0
-    documents = await extracted.with_known(transaction, collection, documents)
-    tally, prepared = Tally(), Prepared(documents, first, now)
-    former = Former(await _rows(transaction, _OLD, collection=collection, identities=prepared.identities))
-    former.take_off(tally)
-    prepared.add_to(tally)
-    await _run(transaction, _DROP_ANSWERS, numbers=former.numbers)
-    await _run(transaction, _PUT_DOCUMENTS, documents=prepared.documents, always=[ALWAYS_FROM, ALWAYS_UNTIL])
-    await _run(transaction, _PUT_CHUNKS.format(label=label(collection)), chunks=prepared.chunks)
-    await _run(transaction, PUT_NEXT, numbers=[row["number"] for row in prepared.documents if row["chunks"] > 1])
-    await _run(transaction, PUT_MENTIONS, collection=collection, names=prepared.mentions)
-    await _run(transaction, PUT_ANSWERS, collection=collection, names=prepared.answers)
-    if prepared.related:
-        await _run(transaction, _PUT_RELATED, collection=collection, related=prepared.related)
+    if turn.has_extracted:
+        documents = await extracted.with_known(transaction, collection, documents)
+    prepared = Prepared(documents, turn.first, now)
+    former = Former(await rows(transaction, _OLD, collection=collection, identities=prepared.identities))
+    await _write(transaction, collection, prepared, former)
     brought = [[key, *given[place]] for place, key in prepared.places.items() if place in given]
-    await _set_vectors(transaction, brought)
-    kept = await _rows(transaction, _KEEP_VECTORS, collection=collection, digests=prepared.digests(but=given))
-    await _run(transaction, _RETIRE.format(label=label(collection)), keys=former.keys)
+    await attaching.put_vectors(transaction, brought)
+    digests = prepared.digests(but=given)
+    is_kept = turn.embedding is not None and digests
+    kept = await attaching.keep_vectors(transaction, collection, digests) if is_kept else 0
+    if former.keys:
+        await run(transaction, _RETIRE.format(label=label(collection)), keys=former.keys)
     if not is_enriched:
         await faqs.outdate(transaction, collection, former.ids)
-    await _count(
+    tally = Tally()
+    former.take_off(tally)
+    prepared.add_to(tally)
+    chunks = len(prepared.chunks)
+    await ledger.close(
         transaction,
         collection,
-        epoch=first + len(documents) + total,
+        turn,
+        tally,
+        epoch=turn.first + len(documents) + total,
         documents=len(documents) - len(former.numbers),
-        chunks=total - len(former.keys),
-        pending=total - len(brought) - sum(row[0] for row in kept) - former.pending,
+        chunks=chunks - len(former.keys),
+        pending=chunks - len(brought) - kept - former.pending,
     )
-    await _keep_statistics(transaction, collection, tally)
     return len(former.keys)
 
 
 async def sweep(transaction: Transaction) -> int:
     """Delete stale chunks, a thousand at a time; how many there were."""
-    await begin(transaction)
-    keys = [row[0] for row in await _rows(transaction, STALE)]
-    await _run(transaction, _DROP_RELATED, keys=keys)
-    await _run(transaction, _DROP_CHUNKS, keys=keys)
+    await ledger.begin(transaction)
+    keys = [row[0] for row in await rows(transaction, STALE)]
+    await run(transaction, _DROP_RELATED, keys=keys)
+    await run(transaction, _DROP_CHUNKS, keys=keys)
     return len(keys)
 
 
 async def remove(transaction: Transaction, collection: str, ids: Sequence[str], source: str | None) -> int:
     """Remove documents with everything that hangs on them; how many there were."""
-    found = await _rows(transaction, _FIND, collection=collection, ids=list(dict.fromkeys(ids)), source=source)
+    found = await rows(transaction, _FIND, collection=collection, ids=list(dict.fromkeys(ids)), source=source)
     if not found:
         return 0
-    epoch = await begin(transaction)
-    former = Former(await _rows(transaction, _OLD, collection=collection, identities=found))
+    turn = await ledger.begin(transaction, collection=collection)
+    former = Former(await rows(transaction, _OLD, collection=collection, identities=found))
     tally = Tally()
     former.take_off(tally)
-    await _run(transaction, _DROP_ANSWERS, numbers=former.numbers)
-    await _run(transaction, _DROP_RELATED, keys=former.keys)
-    await _run(transaction, _DROP_CHUNKS, keys=former.keys)
-    await _run(
+    await run(transaction, _DROP_ANSWERS, numbers=former.numbers)
+    await run(transaction, _DROP_RELATED, keys=former.keys)
+    await run(transaction, _DROP_CHUNKS, keys=former.keys)
+    await run(
         transaction, "UNWIND $numbers AS n MATCH (d:Document {number: n}) DETACH DELETE d", numbers=former.numbers
     )
     await faqs.outdate(transaction, collection, former.ids)
-    await _count(
+    await ledger.close(
         transaction,
         collection,
-        epoch=epoch,
+        turn,
+        tally,
+        epoch=turn.first,
         documents=-len(former.numbers),
         chunks=-len(former.keys),
         pending=-former.pending,
     )
-    await _keep_statistics(transaction, collection, tally)
     return len(former.numbers)
 
 
-async def attach(
-    transaction: Transaction, name: str, dimensions: int, vectors: Mapping[int, tuple[Vectors, bytes]]
-) -> Counter[str]:
-    """Give chunks their vectors (and all that wait for the same ones); how many got some, by collection."""
-    epoch = await begin(transaction)
-    check_embedding(await embedding(transaction), name, dimensions)
-    waiting = await _rows(transaction, _WAITING, keys=list(vectors))
-    rows = []
-    for chunk, key, sentences, _ in waiting:
-        matrix, packed = vectors[key]
-        if len(matrix) != sentences + 1:
-            raise InputError(f"chunk {key} has {sentences} sentences, but {len(matrix) - 1} vectors came")
-        rows.append([chunk, matrix[0].tolist(), packed])
-    await _set_vectors(transaction, rows)
-    if rows:
-        await remember(transaction, name, dimensions)
-    changed = Counter(str(row[3]) for row in waiting)
-    for collection, count in changed.items():
-        await _count(transaction, collection, epoch=epoch, pending=-count)
-    return changed
-
-
-async def forget_vectors(transaction: Transaction, name: str, dimensions: int, batch: int) -> int:
-    """Take the vectors off up to `batch` chunks and name the new model; how many chunks had some."""
-    epoch = await begin(transaction)
-    await remember(transaction, name, dimensions)
-    changed = await _rows(
-        transaction,
-        "MATCH (c:Chunk) WHERE NOT c:Pending AND NOT c:Stale WITH c LIMIT $batch"
-        " REMOVE c.embedding, c.vectors SET c:Pending RETURN c.collection, count(*)",
-        batch=batch,
-    )
-    for collection, count in changed:
-        await _count(transaction, collection, epoch=epoch, pending=count)
-    return sum(count for _, count in changed)
-
-
-async def remember(transaction: Transaction, name: str, dimensions: int) -> None:
-    """Which model the vectors come from."""
-    await _run(
-        transaction,
-        "MATCH (m:Grapevine {id: 0}) SET m.embedder = $name, m.dimensions = $dimensions",
-        name=name,
-        dimensions=dimensions,
-    )
-
-
-async def _set_vectors(transaction: Transaction, rows: Sequence[list[Any]]) -> None:
-    for start in range(0, len(rows), _VECTORS_AT_ONCE):
-        await _run(transaction, _ATTACH, rows=rows[start : start + _VECTORS_AT_ONCE])
-
-
-def check_embedding(known: tuple[str, int] | None, name: str, dimensions: int) -> None:
-    """Raises `EmbeddingMismatch` unless there are no vectors yet, or this model's."""
-    if known is not None and known != (name, dimensions):
-        raise EmbeddingMismatch(
-            f"the stored vectors come from {known[0]} ({known[1]} dimensions), not from {name} ({dimensions}). "
-            f"Set EMBEDDING_MODEL back, or run `grapevine ingest --re-embed` to compute them anew."
-        )
-
-
-def pending_chunks(rows: Sequence[Row]) -> tuple[PendingChunk, ...]:
-    """Of rows (key, digest, head, whole, text, spans): what to embed; equal digests only once."""
-    found: dict[str, PendingChunk] = {}
-    for key, digest, head, whole, text, spans in rows:
-        sentences = [text[start:end] for start, end in zip(spans[::2], spans[1::2], strict=True)]
-        found.setdefault(digest, PendingChunk(key=key, texts=(whole or head + text, *sentences)))
-    return tuple(found.values())
-
-
-async def _keep_statistics(transaction: Transaction, collection: str, tally: Tally) -> None:
-    # Random, not counted: nobody takes the statistics of an emptied database for those of a new one.
-    latest = secrets.randbits(62)
-    deltas = tally.deltas()
-    rows = await _rows(
-        transaction, "MATCH (s:Statistics {collection: $collection}) RETURN count(s)", collection=collection
-    )
-    if rows[0][0] >= MERGE_FROM:
-        known = await _rows(
-            transaction,
-            "MATCH (s:Statistics {collection: $collection}) WITH s, properties(s) AS values DELETE s RETURN values",
-            collection=collection,
-        )
-        deltas = merged([*(delta_of(row[0]) for row in known), *deltas])
-    await _run(
-        transaction,
-        "MATCH (k:Collection {name: $collection}) SET k.texts = $latest"
-        " WITH k UNWIND $deltas AS row CREATE (s:Statistics) SET s = row",
-        collection=collection,
-        latest=latest,
-        deltas=[
-            delta.properties() | {"id": f"{latest}/{at}", "collection": collection} for at, delta in enumerate(deltas)
-        ],
-    )
-
-
-async def _count(
-    transaction: Transaction, collection: str, *, epoch: int, documents: int = 0, chunks: int = 0, pending: int = 0
-) -> None:
-    await _run(
-        transaction,
-        _COUNT,
-        collection=collection,
-        epoch=epoch,
-        documents=documents,
-        chunks=chunks,
-        pending=pending,
-    )
-
-
-async def _rows(transaction: Transaction, query: str, **parameters: Any) -> list[Row]:
-    result = await transaction.run(query, parameters)
-    return [list(record.values()) async for record in result]
-
-
-async def _run(transaction: Transaction, query: str, **parameters: Any) -> None:
-    result = await transaction.run(query, parameters)
-    await result.consume()
+async def _write(transaction: Transaction, collection: str, prepared: Prepared, former: Former) -> None:
+    """The new nodes and what hangs on them."""
+    if former.numbers:
+        await run(transaction, _DROP_ANSWERS, numbers=former.numbers)
+    await run(transaction, _PUT_DOCUMENTS, documents=prepared.documents, always=[ALWAYS_FROM, ALWAYS_UNTIL])
+    await run(transaction, _PUT_CHUNKS.format(label=label(collection)), chunks=prepared.chunks)
+    await run(transaction, PUT_NEXT, numbers=[row["number"] for row in prepared.documents if row["chunks"] > 1])
+    await run(transaction, PUT_MENTIONS, collection=collection, names=prepared.mentions)
+    await run(transaction, PUT_ANSWERS, collection=collection, names=prepared.answers)
+    if prepared.related:
+        await run(transaction, _PUT_RELATED, collection=collection, related=prepared.related)
