@@ -111,7 +111,9 @@ async def compare_vectors(
         raise InputError("there is nothing to compare: no question that the documents answer, or no vectors.")
     known: dict[str, Floats] = {}
     texts = [question.text for question in answerable]
-    asked = np.concatenate([await embedder.embed(texts[at : at + _PAGE]) for at in range(0, len(texts), _PAGE)])
+    # Urgent, as questions are when they are served: their vectors may be rounded otherwise than the documents'.
+    pages = range(0, len(texts), _PAGE)
+    asked = np.concatenate([await embedder.embed(texts[at : at + _PAGE], urgent=True) for at in pages])
     made = variants(corpus.rows)
     found = await asyncio.to_thread(_searched, corpus, answerable, asked, made)
     times, rows = await asyncio.to_thread(_timed, corpus.rows, asked, made, timed_rows)

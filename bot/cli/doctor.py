@@ -122,6 +122,7 @@ async def _store(configured: Settings) -> Finding:
 
 async def _embeddings(configured: Settings) -> Finding:
     from bot.wiring import knowledge_store, open_embedder  # noqa: PLC0415 - onnxruntime, only when needed
+    from rag.embeddings.minilm import MiniLM  # noqa: PLC0415 - likewise
 
     async with open_embedder(configured) as embedder:
         started = time.perf_counter()
@@ -132,7 +133,8 @@ async def _embeddings(configured: Settings) -> Finding:
             await store.check_embedding(embedder.name, embedder.dimensions)
         finally:
             await store.close()
-    detail = f"{embedder.name}, {embedder.dimensions} dimensions, {took_ms:.0f} ms a question"
+    how = f" on {embedder.device} in {embedder.precision}" if isinstance(embedder, MiniLM) else ""
+    detail = f"{embedder.name}, {embedder.dimensions} dimensions, {took_ms:.0f} ms a question{how}"
     return Finding(part="embeddings", verdict="ok", detail=detail)
 
 

@@ -1,6 +1,8 @@
-"""Writes `rag/embeddings/minilm.onnx`: the forward pass of all-MiniLM-L6-v2 without its weights.
+"""Writes `minilm.onnx` and `minilm_questions.onnx` in `rag/embeddings`: all-MiniLM-L6-v2 without its weights.
 
     python deploy/onnx/make_graph.py
+
+`minilm.onnx` computes batches in full precision.
 
 In:  `tokens`, int32 (texts, tokens), each row `[CLS] ... [SEP]` and then padded with 0, which no text contains.
 Out: `vectors`, float32 (texts, 384), mean over the tokens that are not padding, of unit length.
@@ -9,11 +11,14 @@ Every weight is an external initializer that says where it lies in the published
 is read for it); the program lends that file's mapping to the session (`rag/embeddings/runtime.py`). Standard
 operators only, so that every execution provider can take the graph: onnxruntime's own fused operators (Attention,
 SkipLayerNormalization) were up to 12 % slower on a CPU with AVX-512 (docs/decisions/0003).
+
+`minilm_questions.onnx` computes one text, `tokens` being of one dimension, with linear layers in integers: an operator
+of onnxruntime's CPU provider rounds each input to eight bits by its own smallest and largest value, and multiplies it
+with the weights that `rag/embeddings/integers.py` makes (docs/decisions/0190).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,34 +28,24 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from rag.embeddings.weights import find_weights
+from rag.embeddings import integers
+from rag.embeddings.integers import HEADS, HIDDEN, INNER, LAYERS, Linear
+from rag.embeddings.weights import find_weights, places
 
-LAYERS, HIDDEN, HEADS, INNER, POSITIONS, WORDS = 6, 384, 12, 1536, 512, 30522
+POSITIONS, WORDS = 512, 30522
 EPSILON = 1e-12
 OPSET = 20
-TARGET = Path(__file__).parents[2] / "rag" / "embeddings" / "minilm.onnx"
-
-
-def layout(file: Path) -> dict[str, tuple[int, int]]:
-    """Offset and length in bytes of each tensor of a safetensors file.
-
-    Eight bytes of header length, a JSON header, then the data (https://github.com/huggingface/safetensors#format).
-    """
-    content = file.read_bytes()
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header.pop("__metadata__", None)
-    return {
-        name: (start + entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0])
-        for name, entry in header.items()
-    }
+MICROSOFT = "com.microsoft"
+FOLDER = Path(__file__).parents[2] / "rag" / "embeddings"
 
 
 class Graph:
     """Nodes, constants and weights, named as they come."""
 
-    def __init__(self, places: Mapping[str, tuple[int, int]]) -> None:
-        self.places = places
+    def __init__(self) -> None:
+        content = np.fromfile(find_weights() / "model.safetensors", np.uint8)
+        self.places = {name: (place.start, place.length) for name, place in places(content).items()}
+        self.integers = integers.layout()
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
 
@@ -70,10 +65,19 @@ class Graph:
         return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
 
     def weight(self, name: str, *shape: int) -> str:
-        """A tensor that the program supplies."""
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
-        offset, length = self.places[name]
-        for key, value in (("location", "model.safetensors"), ("offset", str(offset)), ("length", str(length))):
+        """A published tensor."""
+        return self._external(name, "model.safetensors", self.places, TensorProto.FLOAT, shape)
+
+    def made(self, name: str, *shape: int, kind: int = TensorProto.FLOAT) -> str:
+        """A tensor made at load."""
+        return self._external(name, integers.FILE, self.integers, kind, shape)
+
+    def _external(
+        self, name: str, file: str, places: Mapping[str, tuple[int, int]], kind: int, shape: tuple[int, ...]
+    ) -> str:
+        offset, length = places[name]
+        tensor = TensorProto(name=name, data_type=kind, dims=shape, data_location=TensorProto.EXTERNAL)
+        for key, value in (("location", file), ("offset", str(offset)), ("length", str(length))):
             tensor.external_data.add(key=key, value=value)
         self.initializers[name] = tensor
         return name
@@ -87,6 +91,19 @@ class Graph:
         """Layer normalisation."""
         scale, bias = self.weight(f"{name}.weight", HIDDEN), self.weight(f"{name}.bias", HIDDEN)
         return self.op("LayerNormalization", x, scale, bias, epsilon=EPSILON)
+
+    def model(
+        self, taken: list[str | int], given: list[str | int], *operators: onnx.OperatorSetIdProto
+    ) -> onnx.ModelProto:
+        """Everything, from `tokens` of shape `taken` to `vectors` of shape `given`."""
+        graph = helper.make_graph(
+            self.nodes,
+            "all-MiniLM-L6-v2",
+            [helper.make_tensor_value_info("tokens", TensorProto.INT32, taken)],
+            [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, given)],
+            list(self.initializers.values()),
+        )
+        return helper.make_model(graph, opset_imports=operators, ir_version=10, producer_name="grapevine")
 
 
 def embeddings(g: Graph, tokens: str, length: str) -> str:
@@ -121,8 +138,8 @@ def layer(g: Graph, x: str, name: str, padding: str, shape: str) -> str:
 
 
 def build() -> onnx.ModelProto:
-    """The whole model."""
-    g = Graph(layout(find_weights() / "model.safetensors"))
+    """The whole model, in full precision."""
+    g = Graph()
     shape = g.op("Shape", "tokens")
     length = g.op("Gather", shape, g.ints(1))
     is_token = g.op("Not", g.op("Equal", "tokens", g.constant("pad", np.array(0, np.int32))))
@@ -140,24 +157,55 @@ def build() -> onnx.ModelProto:
     total = g.op("Squeeze", g.op("MatMul", chosen, states), g.ints(1))
     g.op("LpNormalization", total, output="vectors", axis=-1, p=2)
 
-    graph = helper.make_graph(
-        g.nodes,
-        "all-MiniLM-L6-v2",
-        [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["texts", "length"])],
-        [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["texts", HIDDEN])],
-        list(g.initializers.values()),
+    return g.model(["texts", "length"], ["texts", HIDDEN], helper.make_opsetid("", OPSET))
+
+
+def in_integers(g: Graph, x: str, linear: Linear) -> str:
+    """Fully connected layers of rows of tokens, computed together."""
+    if linear.divides:
+        x = g.op("Mul", x, g.made(f"{linear.name}.inverse", linear.inputs))
+    weight = g.made(f"{linear.name}.weight", linear.inputs, linear.outputs, kind=TensorProto.INT8)
+    scale, bias = (g.made(f"{linear.name}.{kind}", linear.outputs) for kind in ("scale", "bias"))
+    return g.op("DynamicQuantizeMatMul", x, weight, scale, "", bias, domain=MICROSOFT)
+
+
+def question_layer(g: Graph, x: str, name: str, linear: Mapping[str, Linear]) -> str:
+    """One transformer layer over the rows of one text. Scales are in the weights."""
+    rows = in_integers(g, x, linear[f"{name}.attention.self"])
+    by_head = g.op("Reshape", rows, g.ints(-1, 3 * HEADS, HIDDEN // HEADS))
+    parts = [f"{name}.{part}" for part in ("query", "key", "value")]
+    g.nodes.append(
+        helper.make_node("Split", [g.op("Transpose", by_head, perm=[1, 0, 2])], parts, axis=0, num_outputs=3)
     )
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10, producer_name="grapevine"
-    )
+    query, key, value = parts
+    scores = g.op("MatMul", query, g.op("Transpose", key, perm=[0, 2, 1]))
+    mixed = g.op("Transpose", g.op("MatMul", g.op("Softmax", scores, axis=-1), value), perm=[1, 0, 2])
+    attended = in_integers(g, g.op("Reshape", mixed, g.ints(-1, HIDDEN)), linear[f"{name}.attention.output"])
+    x = g.norm(g.op("Add", attended, x), f"{name}.attention.output.LayerNorm")
+    inner = g.op("Gelu", in_integers(g, x, linear[f"{name}.intermediate"]))
+    last = linear.get(f"{name}.output")
+    outer = in_integers(g, inner, last) if last else g.linear(inner, f"{name}.output.dense", HIDDEN, INNER)
+    return g.norm(g.op("Add", outer, x), f"{name}.output.LayerNorm")
+
+
+def build_questions() -> onnx.ModelProto:
+    """The whole model for one text, in integers."""
+    g = Graph()
+    linear = {each.name: each for each in integers.linears()}
+    rows = embeddings(g, "tokens", g.op("Shape", "tokens"))
+    for number in range(LAYERS):
+        rows = question_layer(g, rows, f"encoder.layer.{number}", linear)
+    total = g.op("ReduceSum", rows, g.ints(0), keepdims=0)
+    g.op("LpNormalization", total, output="vectors", axis=-1, p=2)
+    return g.model(["length"], [HIDDEN], helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1))
 
 
 def main() -> None:
-    """Write the graph and say how large it is."""
-    model = build()
-    content = model.SerializeToString(deterministic=True)
-    TARGET.write_bytes(content)
-    print(f"{TARGET.name}: {len(content):,} bytes, {len(model.graph.node)} nodes")
+    """Write the graphs and say how large they are."""
+    for name, model in (("minilm.onnx", build()), ("minilm_questions.onnx", build_questions())):
+        content = model.SerializeToString(deterministic=True)
+        (FOLDER / name).write_bytes(content)
+        print(f"{name}: {len(content):,} bytes, {len(model.graph.node)} nodes")
 
 
 if __name__ == "__main__":

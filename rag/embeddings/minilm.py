@@ -14,7 +14,16 @@ from typing import Final
 import numpy as np
 
 from rag.embeddings.batching import Lane, MicroBatcher, batches
-from rag.embeddings.runtime import DIMENSIONS, Session, available_providers, cores, open_session, yield_to_others
+from rag.embeddings.runtime import (
+    DIMENSIONS,
+    IntegerSession,
+    Session,
+    available_providers,
+    cores,
+    open_for_questions,
+    open_session,
+    yield_to_others,
+)
 from rag.embeddings.weights import Weights, find_weights, read_weights
 from rag.embeddings.wordpiece import WordPiece
 from rag.errors import EmbeddingError
@@ -22,7 +31,8 @@ from rag.ports import Vectors
 from rag.types import Language
 
 _URGENT_THREADS = 4
-"""Finer than this, the work of one question is not worth handing out."""
+"""Finer than this, the work of one question is not worth handing out; more questions at once would leave the others no
+core."""
 _BATCH_TOKENS = 256
 """Padded tokens of one batch on one core: the best measured between 128 and 2048, and only 45 ms of work."""
 _DEVICE_BATCH_TOKENS = 4096
@@ -36,6 +46,9 @@ _TEXTS_AT_A_TIME = 8
 class MiniLM:
     """Embeds the first 254 tokens of each text. Made by `load` or `open`.
 
+    On a CPU urgent texts are computed in integers: three times as fast, with a cosine of .998 to the exact vector on
+    average. All others are exact.
+
     `embed` belongs to one event loop; `embed_now` and `count_tokens` may be called from any thread.
     """
 
@@ -48,7 +61,8 @@ class MiniLM:
         self._weights = weights
         self._threads = threads
         self._tokenizer = WordPiece.from_tokenizer_json(weights.tokenizer_json)
-        self._urgent = open_session(weights, threads=min(threads, _URGENT_THREADS), providers=providers)
+        urgent_threads = min(threads, _URGENT_THREADS)
+        self._urgent = open_for_questions(weights, threads=urgent_threads, providers=providers)
         self._bulk: Session | None = None
         self._opening = Lock()
         is_cpu = self.device == "cpu"
@@ -56,7 +70,7 @@ class MiniLM:
         self._batch_tokens = _BATCH_TOKENS if is_cpu else _DEVICE_BATCH_TOKENS
         self._is_closed = False
         self._tokenizing = ThreadPoolExecutor(1, "tokenize")
-        self._batcher = MicroBatcher(urgent=self._lane(1), bulk=self._lane(self._workers, is_bulk=True))
+        self._batcher = MicroBatcher(urgent=self._urgent_lane(urgent_threads), bulk=self._bulk_lane())
 
     @classmethod
     def load(
@@ -81,6 +95,11 @@ class MiniLM:
         """Where it computes: `cpu`, `cuda` or `coreml`."""
         return self._urgent.device
 
+    @property
+    def precision(self) -> str:
+        """How it computes questions: `full precision` or `7-bit integers`."""
+        return self._urgent.precision
+
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`; the model reads the first 254 of them."""
         return self._tokenizer.count(text)
@@ -101,7 +120,7 @@ class MiniLM:
         tokens = [self._tokenizer.encode(text) for text in texts]
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)
         cut = batches([len(ids) for ids in tokens], self._batch_tokens)
-        session = self._bulk_session() if len(cut) > 1 else self._urgent
+        session = self._bulk_session()
 
         def run(batch: list[int]) -> None:
             vectors[batch] = session.run([tokens[position] for position in batch])
@@ -123,14 +142,25 @@ class MiniLM:
         if self._is_closed:
             raise EmbeddingError("the embedder is closed")
 
-    def _lane(self, workers: int, *, is_bulk: bool = False) -> Lane[list[int]]:
+    def _urgent_lane(self, threads: int) -> Lane[list[int]]:
+        """In integers, a text at a time on each thread; else all threads on what came meanwhile."""
+        by_itself = isinstance(self._urgent, IntegerSession)
         return Lane(
-            self._run_bulk if is_bulk else self._urgent.run,
+            self._urgent.run,
+            length=len,
+            dimensions=DIMENSIONS,
+            budget=1 if by_itself else self._batch_tokens,
+            workers=threads if by_itself else 1,
+        )
+
+    def _bulk_lane(self) -> Lane[list[int]]:
+        return Lane(
+            self._run_bulk,
             length=len,
             dimensions=DIMENSIONS,
             budget=self._batch_tokens,
-            workers=workers,
-            initializer=yield_to_others if is_bulk else None,
+            workers=self._workers,
+            initializer=yield_to_others,
         )
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -150,9 +180,9 @@ class MiniLM:
 
         It keeps 43 MB of weights rearranged for itself, so it opens with the first bulk work.
         """
-        if self.device != "cpu" or self._threads == 1:
+        if isinstance(self._urgent, Session) and (self.device != "cpu" or self._threads == 1):
             return self._urgent
         with self._opening:
             if self._bulk is None:
-                self._bulk = Session(self._weights, threads=1, providers=["CPUExecutionProvider"])
+                self._bulk = open_session(self._weights, threads=1, providers=["CPUExecutionProvider"])
             return self._bulk

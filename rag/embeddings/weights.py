@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import mmap
 from dataclasses import dataclass
 from importlib import metadata
@@ -34,6 +35,40 @@ class Weights:
     model: NDArray[np.uint8]
     """All of `model.safetensors`, mapped read-only: its pages are shared by everything that maps the file."""
     tokenizer_json: bytes
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Every tensor by its name, read-only, where it lies."""
+        return {
+            name: self.model[place.start : place.start + place.length].view("<f4").reshape(place.shape)
+            for name, place in places(self.model).items()
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a tensor lies in a file, in bytes."""
+
+    start: int
+    length: int
+    shape: tuple[int, ...]
+
+
+def places(content: NDArray[np.uint8]) -> dict[str, Place]:
+    """The float32 tensors of a safetensors file (the published one holds one of integers besides, which nobody needs).
+
+    Eight bytes of header length, a JSON header, then the data (https://github.com/huggingface/safetensors#format).
+    """
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    header = json.loads(content[8:start].tobytes())
+    return {
+        name: Place(
+            start=start + entry["data_offsets"][0],
+            length=entry["data_offsets"][1] - entry["data_offsets"][0],
+            shape=tuple(entry["shape"]),
+        )
+        for name, entry in header.items()
+        if name != "__metadata__" and entry["dtype"] == "F32"
+    }
 
 
 def find_weights() -> Path:

@@ -94,8 +94,8 @@ def test_any_text_has_a_vector(minilm: MiniLM, texts: list[str]) -> None:
     assert lengths == pytest.approx(np.ones(len(texts)), abs=1e-5)
 
 
-async def test_questions_and_bulk_work_get_the_same_vectors() -> None:
-    """Urgent or not, one text or many at once: the same rows."""
+async def test_bulk_work_gets_exact_vectors_and_questions_nearly() -> None:
+    """One text or many at once: the same rows, and those of questions hardly differ from the exact ones."""
     model = await MiniLM.open()
     try:
         expected = model.embed_now(SENTENCES)
@@ -105,11 +105,12 @@ async def test_questions_and_bulk_work_get_the_same_vectors() -> None:
             *(model.embed([t], urgent=True) for t in SENTENCES),
         )
         assert np.abs(rows[0] - expected).max() < 1e-5
-        assert np.abs(rows[1] - expected).max() < 1e-5
-        assert np.abs(np.concatenate(rows[2:]) - expected).max() < 1e-5
+        assert (rows[1] * expected).sum(axis=1).min() > 0.99
+        assert np.array_equal(np.concatenate(rows[2:]), rows[1])
         assert (await model.embed([])).shape == (0, 384)
-        long = "claim " * 10_000
-        assert np.abs(await model.embed([long], urgent=True) - model.embed_now([long])).max() < 1e-5
+        assert (await model.embed([], urgent=True)).shape == (0, 384)
+        long = "How do I cancel my policy, and when is the money paid back? " * 1000
+        assert (await model.embed([long], urgent=True))[0] @ model.embed_now([long])[0] > 0.99
     finally:
         await model.close()
 
@@ -181,10 +182,11 @@ def test_what_onnxruntime_refuses_is_an_embedding_error(weights: Weights) -> Non
         session.run([[99_999]])
 
 
-def test_the_committed_graph_is_what_its_script_writes() -> None:
-    """`deploy/onnx/make_graph.py` makes `minilm.onnx` byte for byte."""
-    written = make_graph().build().SerializeToString(deterministic=True)
-    assert written == (ROOT / "rag/embeddings/minilm.onnx").read_bytes()
+def test_the_committed_graphs_are_what_their_script_writes() -> None:
+    """`deploy/onnx/make_graph.py` makes `minilm.onnx` and `minilm_questions.onnx` byte for byte."""
+    script = make_graph()
+    for name, build in (("minilm.onnx", script.build), ("minilm_questions.onnx", script.build_questions)):
+        assert build().SerializeToString(deterministic=True) == (ROOT / "rag/embeddings" / name).read_bytes()
 
 
 def make_graph() -> ModuleType:
