@@ -51,12 +51,15 @@ bench-ingest: $(VENV)/.dev ## Read, index and embed generated Markdown: MB/s, an
 
 RIVALS := .services/peer-graph
 bench-retrieval: $(VENV)/.dev ## Measure retrieval over DATA=folder (corpus.jsonl, questions.jsonl), on Neo4j beside its peers too
-	@test -f "$(DATA)/corpus.jsonl" || { echo "say which folder: make bench-retrieval DATA=folder"; exit 1; }
-	@cmp -s bench/graph_peers.txt $(RIVALS)/installed.txt || { test -x $(RIVALS)/bin/python || $(PYTHON) -m venv $(RIVALS); \
-	 $(RIVALS)/bin/pip --disable-pip-version-check --quiet install -r bench/graph_peers.txt && \
-	 cp bench/graph_peers.txt $(RIVALS)/installed.txt; }
+	@test -f "$(DATA)/corpus.jsonl" -a -f "$(DATA)/questions.jsonl" || \
+	 { echo "DATA names a folder with corpus.jsonl and questions.jsonl: make bench-retrieval DATA=folder"; exit 1; }
+	@test -n "$$GRAPEVINE_TEST_NEO4J_5$$GRAPEVINE_TEST_NEO4J_2026" || grep -qs ^GRAPEVINE_TEST_NEO4J_ .services/env || \
+	 { echo "Neo4j is missing: make services"; exit 1; }
+	@cmp -s bench/graph_peers.txt $(RIVALS)/installed.txt || { echo "Installing bench/graph_peers.txt into $(RIVALS)" && \
+	 rm -rf $(RIVALS) && $(PYTHON) -m venv $(RIVALS) && $(RIVALS)/bin/pip --disable-pip-version-check --quiet \
+	 install --no-deps --require-hashes -r bench/graph_peers.txt && cp bench/graph_peers.txt $(RIVALS)/installed.txt; }
 	$(BIN)/python -m bench.retrieval "$(DATA)/corpus.jsonl" "$(DATA)/questions.jsonl"
-	$(BIN)/python -m bench.graph "$(DATA)" --peers $(RIVALS)/bin/python
+	$(BIN)/python -m bench.graph "$(DATA)" --peers $(RIVALS)/bin/python --folder $(RIVALS)-storages $(ARGS)
 
 bench-crash: $(VENV)/.dev ## kill -9 at every stage of 200 turns: what is lost, stuck or doubled
 	$(BIN)/python -m bench.crash
@@ -67,7 +70,7 @@ services: $(VENV)/.dev ## Start Neo4j and Redis for the tests marked `services`;
 services-stop: ## Stop what `make services` started
 	bash deploy/services.sh stop
 
-lock: ## Compile requirements.txt and requirements-dev.txt anew (needs uv)
+lock: ## Compile requirements.txt, requirements-dev.txt and bench/graph_peers.txt anew (needs uv)
 	bash deploy/lock/lock.sh
 
 clean: ## Remove what the commands above made, except your data

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
+import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from bench.graph_data import write_light_graph
+from bench.graph_data import REAL, note
+from bench.graph_light import light_graph
 from rag.embeddings.minilm import MiniLM
+from rag.stores.neo4j import Neo4jStore
 from rag.stores.neo4j.connection import Connection
+from tests.support.services import Neo4jServer
 
+LIGHT_RAG_LABEL = "LightRag"
+"""Of its nodes, where its graph is in Neo4j."""
 _CHILD = Path(__file__).with_name("graph_peers.py")
 _LINE_BYTES = 2**28
 
@@ -22,8 +28,8 @@ _LINE_BYTES = 2**28
 class Peer:
     """A process of `bench/graph_peers.py`."""
 
-    def __init__(self, python: Path, task: dict[str, Any], *, password: str = "") -> None:
-        self._python, self._task, self._password = python, task, password
+    def __init__(self, python: Path, task: dict[str, Any], server: Neo4jServer) -> None:
+        self._python, self._task, self._server = python, task, server
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
@@ -32,7 +38,14 @@ class Peer:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_BYTES,
-            env={"GRAPEVINE_BENCH_PASSWORD": self._password, "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+            env={
+                "NEO4J_URI": self._server.uri,
+                "NEO4J_USERNAME": self._server.username,
+                "NEO4J_PASSWORD": self._server.password,
+                "NEO4J_DATABASE": "neo4j",
+                "OPENBLAS_NUM_THREADS": "1",
+                "PYTHONWARNINGS": "ignore",
+            },
         )
         await self._say(self._task)
         return self
@@ -59,11 +72,11 @@ class Peer:
 
 @asynccontextmanager
 async def serve_vectors(embedder: MiniLM, path: Path) -> AsyncIterator[None]:
-    """A socket that answers a line of texts with their vectors: every peer has the same embedder."""
+    """A socket that answers a line with texts in it with their vectors: every peer has the same embedder."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        texts = json.loads(await reader.readline())
-        vectors = await embedder.embed(texts)
+        asked = json.loads(await reader.readline())
+        vectors = await embedder.embed(asked["texts"], urgent=asked["is_question"])
         writer.write(base64.b64encode(vectors.astype("float32").tobytes()) + b"\n")
         await writer.drain()
         writer.close()
@@ -75,31 +88,47 @@ async def serve_vectors(embedder: MiniLM, path: Path) -> AsyncIterator[None]:
         server.close()
 
 
-async def light_rag(
-    stack: AsyncExitStack,
-    options: argparse.Namespace,
-    connection: Connection,
-    embedder: MiniLM,
-    questions: Sequence[dict[str, Any]],
-) -> dict[str, Peer]:
-    """LightRAG in both modes, over its own storages of the same documents."""
-    folder = options.folder / "lightrag"
-    folder.mkdir(parents=True, exist_ok=True)
-    await write_light_graph(connection, folder / "graph.json")
-    return {
-        f"LightRAG {mode}": await stack.enter_async_context(
-            Peer(
-                options.peers,
-                {
-                    "peer": "lightrag",
-                    "mode": mode,
-                    "folder": str(folder),
-                    "graph": str(folder / "graph.json"),
-                    "embedder": str(options.socket),
-                    "dimensions": embedder.dimensions,
-                    "questions": [{"text": question["text"]} for question in questions],
-                },
-            )
-        )
-        for mode in ("mix", "naive")
-    }
+class LightRags:
+    """LightRAG in its modes, over storages of one collection's documents."""
+
+    def __init__(self, python: Path, server: Neo4jServer, folder: Path, socket: Path, dimensions: int) -> None:
+        self._python, self._server, self._folder = python, server, folder
+        self._socket, self._dimensions = socket, dimensions
+
+    async def start(self, stack: AsyncExitStack, store: Neo4jStore, questions: Sequence[str]) -> dict[str, Peer]:
+        """By name; the first one builds the storages, unless an earlier run did."""
+        graph = json.dumps(await light_graph(store, REAL)).encode()
+        folder = self._folder / f"lightrag-{hashlib.sha256(graph).hexdigest()[:12]}"
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread((folder / "graph.json").write_bytes, graph)
+        started = {}
+        for name, mode, is_in_neo4j in (
+            ("LightRAG mix", "mix", False),
+            ("LightRAG naive", "naive", False),
+            ("LightRAG mix, graph in Neo4j", "mix", True),
+        ):
+            task = {
+                "peer": "lightrag",
+                "mode": mode,
+                "label": LIGHT_RAG_LABEL if is_in_neo4j else None,
+                "folder": str(folder),
+                "embedder": str(self._socket),
+                "dimensions": self._dimensions,
+                "questions": [{"text": text} for text in questions],
+            }
+            began = time.perf_counter()
+            started[name] = await stack.enter_async_context(Peer(self._python, task, self._server))
+            note(f"{name} is ready", began)
+        return started
+
+
+async def forget_light_rag(connection: Connection) -> None:
+    """Its part of the database, with the indexes it made."""
+    await connection.change_schema(
+        f"MATCH (n:{LIGHT_RAG_LABEL}) CALL (n) {{ DETACH DELETE n }} IN TRANSACTIONS OF 2000 ROWS"
+    )
+    found = await connection.read(
+        "SHOW INDEXES YIELD name, labelsOrTypes WHERE $label IN labelsOrTypes RETURN name", {"label": LIGHT_RAG_LABEL}
+    )
+    for (name,) in found:
+        await connection.change_schema(f"DROP INDEX {name} IF EXISTS")

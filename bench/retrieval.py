@@ -75,7 +75,7 @@ def varied(sentence: str, pool: list[str], chance: random.Random) -> str:
 def make_document(
     number: int, sentences: list[str], pool: list[str], chance: random.Random
 ) -> tuple[Document, dict[str, int]]:
-    """A document and, for each of its sentences' texts, which original it comes from."""
+    """A document and, for each of its sentences' texts, which original it is made of."""
     drawn = [chance.randrange(len(sentences)) for _ in range(SENTENCES_PER_DOCUMENT)]
     texts = [varied(sentences[i], pool, chance) for i in drawn]
     blocks = [Block(kind="text", text=" ".join(texts[i : i + 6])) for i in range(0, len(texts), 6)]
@@ -89,7 +89,18 @@ def make_document(
         content_hash="",
         size=0,
     )
-    return document, dict(zip(texts, drawn, strict=True))
+    return document, _origins(document, dict(zip(texts, drawn, strict=True)))
+
+
+def _origins(document: Document, drawn: dict[str, int]) -> dict[str, int]:
+    """By the sentences that the document was cut into: with other digits and names, one in 130 is cut elsewhere."""
+    found = {}
+    for chunk in document.chunks:
+        for start, end, _ in chunk.sentences:
+            text = chunk.text[start:end]
+            if text not in drawn:
+                found[text] = next(origin for other, origin in drawn.items() if text in other or other in text)
+    return drawn | found
 
 
 async def fill(store: EmbeddedStore, embedder: MiniLM, corpus: Path, chunks: int) -> int:
@@ -120,7 +131,7 @@ def like_originals(
     sentences: tuple[str, ...], origin: dict[str, int], originals: Vectors, noise: np.random.Generator
 ) -> Vectors:
     """Vectors of a chunk (the mean of its sentences') and of its sentences (the originals', a little off)."""
-    places = [origin.get(text, 0) for text in sentences]
+    places = [origin[text] for text in sentences]
     rows = originals[places] + noise.normal(0, 0.01, (len(places), originals.shape[1]))
     rows = np.vstack([rows.mean(axis=0), rows])
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)

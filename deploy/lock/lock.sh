@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles requirements.txt and requirements-dev.txt (`make lock`): every version pinned, every file hashed, no host named.
+# Compiles requirements.txt, requirements-dev.txt and bench/graph_peers.txt (`make lock`): every version pinned, every file hashed, no host named.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 unset PIP_FIND_LINKS UV_FIND_LINKS
@@ -13,3 +13,5 @@ for target in requirements requirements-dev; do
     printf '%s\n%s\n' "$locked" "$weights"
   } > "$target.txt"
 done
+peers=$(compile deploy/lock/peers.in)
+printf '%s\n%s\n' "# Made by \`make lock\`; \`make bench-retrieval\` installs it into an environment of its own." "$peers" > bench/graph_peers.txt
