@@ -64,6 +64,13 @@ class Prepared:
         self.mentions = [[name, in_documents[name], mentions[name]] for name in sorted(mentions)]
         self.answers = [[name, answers[name]] for name in sorted(answers)]
 
+    def whole(self) -> list[list[Any]]:
+        """Each document's row with those of its chunks."""
+        chunks: dict[int, list[dict[str, Any]]] = {}
+        for row in self.chunks:
+            chunks.setdefault(row["document"], []).append(row)
+        return [[row, chunks.get(row["number"], [])] for row in self.documents]
+
     def digests(self, *, but: Given) -> list[list[Any]]:
         """Each digest with the chunks that have it and are not given vectors."""
         by_digest: dict[str, list[int]] = {}

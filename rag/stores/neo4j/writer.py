@@ -24,27 +24,24 @@ UNWIND $ids AS id
 MATCH (d:Document {collection: $collection, id: id}) WHERE $source IS NULL OR d.source = $source
 RETURN d.source, d.id
 """
-_PUT_DOCUMENTS = """
+_PUT = """
 UNWIND $documents AS row
-MERGE (d:Document {collection: row.collection, source: row.source, id: row.id})
-SET d = row REMOVE d:Dated
-FOREACH (_ IN CASE WHEN row.valid_from = $always[0] AND row.valid_until = $always[1] THEN [] ELSE [1] END | SET d:Dated)
-"""
-_PUT_CHUNKS = """
-UNWIND $chunks AS row
-MATCH (d:Document {{number: row.document}})
-CREATE (d)-[:HAS]->(c:Chunk:Pending:{label})
-SET c = row
-FOREACH (_ IN CASE WHEN row.valid_until IS NULL THEN [] ELSE [1] END | SET c:Dated)
-"""
-PUT_NEXT = """
-UNWIND $numbers AS number
-MATCH (d:Document {number: number})-[:HAS]->(c:Chunk {document: number})
-WITH d, c ORDER BY c.key
-WITH d, collect(c) AS chunks
-UNWIND range(0, size(chunks) - 2) AS i
-WITH chunks[i] AS a, chunks[i + 1] AS b
-CREATE (a)-[:NEXT]->(b)
+WITH row[0] AS document, row[1] AS rows
+MERGE (d:Document {{collection: document.collection, source: document.source, id: document.id}})
+SET d = document REMOVE d:Dated
+FOREACH (_ IN CASE WHEN d.valid_from = $always[0] AND d.valid_until = $always[1] THEN [] ELSE [1] END | SET d:Dated)
+WITH d, rows
+CALL (d, rows) {{
+  UNWIND rows AS row
+  CREATE (d)-[:HAS]->(c:Chunk:Pending:{label})
+  SET c = row
+  FOREACH (_ IN CASE WHEN row.valid_until IS NULL THEN [] ELSE [1] END | SET c:Dated)
+  WITH c ORDER BY c.key
+  WITH collect(c) AS chunks
+  UNWIND range(0, size(chunks) - 2) AS i
+  WITH chunks[i] AS a, chunks[i + 1] AS b
+  CREATE (a)-[:NEXT]->(b)
+}}
 """
 PUT_MENTIONS = """
 UNWIND $names AS row
@@ -206,9 +203,12 @@ async def _write(transaction: Transaction, collection: str, prepared: Prepared, 
     """The new nodes and what hangs on them."""
     if former.numbers:
         await run(transaction, _DROP_ANSWERS, numbers=former.numbers)
-    await run(transaction, _PUT_DOCUMENTS, documents=prepared.documents, always=[ALWAYS_FROM, ALWAYS_UNTIL])
-    await run(transaction, _PUT_CHUNKS.format(label=label(collection)), chunks=prepared.chunks)
-    await run(transaction, PUT_NEXT, numbers=[row["number"] for row in prepared.documents if row["chunks"] > 1])
+    await run(
+        transaction,
+        _PUT.format(label=label(collection)),
+        documents=prepared.whole(),
+        always=[ALWAYS_FROM, ALWAYS_UNTIL],
+    )
     await run(transaction, PUT_MENTIONS, collection=collection, names=prepared.mentions)
     await run(transaction, PUT_ANSWERS, collection=collection, names=prepared.answers)
     if prepared.related:
