@@ -98,9 +98,9 @@ async def run_server(version: str, options: Options, embedder: MiniLM) -> dict[s
                     "questions": questions,
                 }
                 contestants[HYBRID] = await stack.enter_async_context(Peer(options.peers, task, neo4j.server))
-            if options.peers and collection == REAL and options.with_lightrag:
+            if options.peers and options.with_lightrag:
                 light = LightRags(options.peers, neo4j.server, options.folder, options.socket, embedder.dimensions)
-                contestants |= await light.start(stack, store, texts)
+                contestants |= await light.start(stack, store, collection, texts)
             load = os.getloadavg()[0]
             tallies = await compare(contestants, connection, rounds=options.rounds, count=len(read))
             result[collection] = rows_of(tallies, read if collection == REAL else None)

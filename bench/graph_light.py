@@ -1,4 +1,4 @@
-"""HotpotQA as a model would have drawn it for LightRAG, from our own graph: the names in it, what is said of them."""
+"""Documents of a store as LightRAG takes them in: with a graph as a model would have drawn it, or passages alone."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
+
 from rag.records import Chunk, Document
-from rag.transfer.ports import TransferStore
+from rag.stores.vectors import Floats
+from rag.transfer.ports import Dumped, TransferStore
 
 _LEAST_HELD, _LINKS_PER_CHUNK = 2, 3
 _SHORTEST = 2
 
 
 async def light_graph(store: TransferStore, collection: str) -> dict[str, list[Any]]:
-    """The argument of LightRAG's `ainsert_custom_kg`, and `documents`: a `file_path` is the place of an id in there.
+    """Passages, names in them and what is said of them: for LightRAG's `ainsert_custom_kg`.
 
-    LightRAG keeps only what follows the last slash of a path, and titles hold slashes.
-
+    A `file_path` is the place of an id in `documents`, because it keeps only what follows the last slash of a path.
     A title is described by its document's first sentence and has the document's other names too; any other name by
     the sentence that holds it first; a link by the sentence that makes it. Of a passage the three rarest names that
     other documents hold too: names of one document link nothing.
     """
-    documents = [document async for document in _documents(store, collection)]
+    documents = [dumped.document async for dumped in _dumped(store, collection)]
     held_by: Counter[str] = Counter()
     for document in documents:
         for chunk in document.chunks:
@@ -40,7 +42,7 @@ async def light_graph(store: TransferStore, collection: str) -> dict[str, list[A
         subject = described.get(document.title.lower(), {})
         for chunk in document.chunks:
             source, sentences = _source(at, chunk), _sentences(chunk)
-            graph["chunks"].append({"content": f"{document.title}\n{chunk.text}", **source})
+            graph["chunks"].append(_passage(document, chunk, source))
             named = {
                 name: place
                 for place, each in reversed(list(enumerate(chunk.sentences)))
@@ -57,6 +59,24 @@ async def light_graph(store: TransferStore, collection: str) -> dict[str, list[A
     return graph
 
 
+async def light_passages(store: TransferStore, collection: str) -> tuple[dict[str, list[Any]], Floats]:
+    """The same without a graph, and the passages' vectors."""
+    graph: dict[str, list[Any]] = {"documents": [], "chunks": []}
+    vectors = []
+    async for dumped in _dumped(store, collection):
+        for chunk, of_chunk in zip(dumped.document.chunks, dumped.vectors, strict=True):
+            if of_chunk is not None:
+                source = _source(len(graph["documents"]), chunk)
+                graph["chunks"].append(_passage(dumped.document, chunk, source))
+                vectors.append(of_chunk.as_unit())
+        graph["documents"].append(dumped.document.id)
+    return graph, np.array(vectors, np.float32)
+
+
+def _passage(document: Document, chunk: Chunk, source: dict[str, str]) -> dict[str, str]:
+    return {"content": f"{document.title}\n{chunk.text}", **source}
+
+
 def _source(at: int, chunk: Chunk) -> dict[str, str]:
     return {"source_id": f"{at}#{chunk.ordinal}", "file_path": str(at)}
 
@@ -65,12 +85,12 @@ def _sentences(chunk: Chunk) -> list[str]:
     return [chunk.text[each.start : each.end] for each in chunk.sentences] or [chunk.text]
 
 
-async def _documents(store: TransferStore, collection: str) -> AsyncIterator[Document]:
+async def _dumped(store: TransferStore, collection: str) -> AsyncIterator[Dumped]:
     after: int | None = 0
     while after is not None:
         page = await store.dump(frozenset({collection}), after=after)
         for dumped in page.documents:
-            yield dumped.document
+            yield dumped
         after = page.after
 
 

@@ -124,6 +124,7 @@ class LightRag:
             embedding_batch_num=64,
         )
         await self._rag.initialize_storages()
+        self._know_vectors()
         built = os.path.join(self._task["folder"], "built")  # noqa: PTH118 - as the library has it
         if not os.path.exists(built):  # noqa: ASYNC240, PTH110 - once
             await self._rag.ainsert_custom_kg({name: part for name, part in self._graph.items() if name != "documents"})
@@ -131,6 +132,16 @@ class LightRag:
                 pass
         if self._task["label"]:
             await self._copy_graph()
+
+    def _know_vectors(self) -> None:
+        """Of passages whose vectors come with them."""
+        import numpy as np  # noqa: PLC0415 - each peer has its own imports
+
+        path = os.path.join(self._task["folder"], "vectors.npy")  # noqa: PTH118 - as the library has it
+        if os.path.exists(path):  # noqa: PTH110 - likewise
+            self._known = {
+                chunk["content"]: row for chunk, row in zip(self._graph["chunks"], np.load(path), strict=True)
+            }
 
     async def _copy_graph(self) -> None:
         """The graph that was built, into Neo4j."""

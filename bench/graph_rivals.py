@@ -12,11 +12,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from bench.graph_data import REAL, note
-from bench.graph_light import light_graph
+import numpy as np
+
+from bench.graph_data import LARGE, note
+from bench.graph_light import light_graph, light_passages
 from rag.embeddings.minilm import MiniLM
 from rag.stores.neo4j import Neo4jStore
 from rag.stores.neo4j.connection import Connection
+from rag.stores.vectors import Floats
 from tests.support.services import Neo4jServer
 
 LIGHT_RAG_LABEL = "LightRag"
@@ -89,24 +92,29 @@ async def serve_vectors(embedder: MiniLM, path: Path) -> AsyncIterator[None]:
 
 
 class LightRags:
-    """LightRAG in its modes, over storages of one collection's documents."""
+    """LightRAG in its modes, over storages of a collection's documents."""
 
     def __init__(self, python: Path, server: Neo4jServer, folder: Path, socket: Path, dimensions: int) -> None:
         self._python, self._server, self._folder = python, server, folder
         self._socket, self._dimensions = socket, dimensions
 
-    async def start(self, stack: AsyncExitStack, store: Neo4jStore, questions: Sequence[str]) -> dict[str, Peer]:
-        """By name; the first one builds the storages, unless an earlier run did."""
-        graph = json.dumps(await light_graph(store, REAL)).encode()
-        folder = self._folder / f"lightrag-{hashlib.sha256(graph).hexdigest()[:12]}"
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        await asyncio.to_thread((folder / "graph.json").write_bytes, graph)
+    async def start(
+        self, stack: AsyncExitStack, store: Neo4jStore, collection: str, questions: Sequence[str]
+    ) -> dict[str, Peer]:
+        """By name; the first one builds the storages, unless an earlier run did. Of the large one without a graph."""
+        began = time.perf_counter()
+        vectors = None
+        if collection == LARGE:
+            graph, vectors = await light_passages(store, collection)
+        else:
+            graph = await light_graph(store, collection)
+        folder = await asyncio.to_thread(self._save, json.dumps(graph).encode(), vectors)
+        note(f"what LightRAG is given of {collection} is written", began)
+        modes = [("LightRAG naive", "naive", False)]
+        if "entities" in graph:
+            modes += [("LightRAG mix", "mix", False), ("LightRAG mix, graph in Neo4j", "mix", True)]
         started = {}
-        for name, mode, is_in_neo4j in (
-            ("LightRAG mix", "mix", False),
-            ("LightRAG naive", "naive", False),
-            ("LightRAG mix, graph in Neo4j", "mix", True),
-        ):
+        for name, mode, is_in_neo4j in modes:
             task = {
                 "peer": "lightrag",
                 "mode": mode,
@@ -120,6 +128,14 @@ class LightRags:
             started[name] = await stack.enter_async_context(Peer(self._python, task, self._server))
             note(f"{name} is ready", began)
         return started
+
+    def _save(self, graph: bytes, vectors: Floats | None) -> Path:
+        folder = self._folder / f"lightrag-{hashlib.sha256(graph).hexdigest()[:12]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "graph.json").write_bytes(graph)
+        if vectors is not None:
+            np.save(folder / "vectors.npy", vectors)
+        return folder
 
 
 async def forget_light_rag(connection: Connection) -> None:

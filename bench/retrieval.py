@@ -99,7 +99,8 @@ def _origins(document: Document, drawn: dict[str, int]) -> dict[str, int]:
         for start, end, _ in chunk.sentences:
             text = chunk.text[start:end]
             if text not in drawn:
-                found[text] = next(origin for other, origin in drawn.items() if text in other or other in text)
+                words = set(text.split())
+                found[text] = drawn[max(drawn, key=lambda other: len(words & set(other.split())))]
     return drawn | found
 
 

@@ -14,7 +14,7 @@ import pytest
 from bench.graph import Options, run_server
 from bench.graph_contestants import fused
 from bench.graph_data import LARGE, REAL, fill, recall_at_5
-from bench.graph_light import light_graph
+from bench.graph_light import light_graph, light_passages
 from bench.graph_peers import NEIGHBOURS, keywords
 from bench.graph_table import HYBRID, Tally, rows_of, verdicts
 from bench.retrieval import like_originals, make_document, names
@@ -84,10 +84,14 @@ async def test_what_the_peers_are_given_fits_the_graph(folder: Path, embedder: M
         rows = await connection.read("MATCH (node:Chunk) WITH node, 1.0 AS score " + NEIGHBOURS)
         linked = {str(row[0]): {name for name, _ in row[3]} for row in rows}
         graph = await light_graph(store, REAL)
+        passages, vectors = await light_passages(store, REAL)
         await store.close()
     assert linked["Ada Lovelace"] == {"Analytical Engine"}
     paths = {chunk["content"].split("\n")[0]: chunk["file_path"] for chunk in graph["chunks"]}
     assert {title: graph["documents"][int(path)] for title, path in paths.items()} == {name: name for name in DOCUMENTS}
+    assert passages == {"documents": graph["documents"], "chunks": graph["chunks"]}
+    nearest = (await embedder.embed([chunk["content"] for chunk in passages["chunks"]]) @ vectors.T).argmax(axis=1)
+    assert nearest.tolist() == list(range(len(DOCUMENTS)))
     described = {entity["entity_name"] for entity in graph["entities"]}
     assert {link[end] for link in graph["relationships"] for end in ("src_id", "tgt_id")} <= described
     assert ("Ada Lovelace", "Analytical Engine") in {
