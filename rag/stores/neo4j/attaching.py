@@ -23,11 +23,14 @@ SET c.embedding = row[1], c.vectors = row[2], c.fixed = row[3]
 REMOVE c:Pending
 """
 # By the index of digests: to look through all that waits made 50,000 chunks take two hours.
-_WAITING = """
-UNWIND $keys AS key
-MATCH (k:Chunk {key: key})
+_ATTACH = """
+UNWIND $rows AS row
+MATCH (k:Chunk {key: row[0]})
 MATCH (c:Chunk {digest: k.digest}) WHERE c:Pending
-RETURN c.key, key, size(c.spans) / 2, c.collection
+SET c.embedding = row[1], c.vectors = row[2], c.fixed = row[3]
+REMOVE c:Pending
+WITH c, CASE WHEN size(c.spans) / 2 <> row[4] THEN [row[0], size(c.spans) / 2, row[4]] END AS wrong
+RETURN c.collection, count(DISTINCT c), head(collect(wrong))
 """
 _KEEP = """
 UNWIND $digests AS row
@@ -56,15 +59,15 @@ async def attach(
     """
     turn = await ledger.begin(transaction)
     check_embedding(turn.embedding, name, dimensions)
-    waiting = await ledger.rows(transaction, _WAITING, keys=list(vectors))
-    for _, key, sentences, _ in waiting:
-        held = len(vectors[key].vectors) // (dimensions + 4) - 1
-        if held != sentences:
-            raise InputError(f"chunk {key} has {sentences} sentences, but {held} vectors came")
-    await put_vectors(transaction, [[chunk, *vectors[key]] for chunk, key, _, _ in waiting])
-    if waiting and turn.embedding is None:
+    changed: Counter[str] = Counter()
+    rows = [[key, *each, len(each.vectors) // (dimensions + 4) - 1] for key, each in vectors.items()]
+    for part in _parts(rows):
+        for collection, count, wrong in await ledger.rows(transaction, _ATTACH, rows=part):
+            if wrong is not None:
+                raise InputError(f"chunk {wrong[0]} has {wrong[1]} sentences, but {wrong[2]} vectors came")
+            changed[collection] += count
+    if changed and turn.embedding is None:
         await remember(transaction, name, dimensions)
-    changed = Counter(str(row[3]) for row in waiting)
     states = {
         collection: await ledger.count_pending(transaction, collection, epoch=turn.first, pending=-count)
         for collection, count in changed.items()
@@ -121,7 +124,7 @@ def _parts(rows: Sequence[list[Any]]) -> Iterator[list[list[Any]]]:
     size = 0
     for row in rows:
         part.append(row)
-        size += sum(map(len, row[1:]))
+        size += sum(map(len, row[1:4]))
         if size >= _BYTES_AT_ONCE:
             yield part
             part, size = [], 0
