@@ -195,9 +195,11 @@ async def measure(chunks: int, folder: Path, *, with_fts5: bool) -> dict[str, ob
     figures |= nearest(view, vectors)
     figures["sentences_of_100_ms"] = percentiles(lambda at: view.sentence_cosines(vectors[at % 200], rows[at % 200]))
     figures["holds_of_100_ms"] = percentiles(lambda at: view.holds(questions[at % 200], "folded", rows[at % 200]))
-    figures["links_from_ms"] = percentiles(lambda at: view.links_from(documents[at % 200], limit=32))
+    figures["links_from_ms"] = percentiles(lambda at: view.links_from(rows[at % 200][:12].tolist(), limit=12))
     figures["links_to_ms"] = percentiles(lambda at: view.links_to(documents[at % 200], limit=32))
-    figures["shared_names_ms"] = percentiles(lambda at: view.shared_names(documents[at % 200], degree=(2, 8), limit=32))
+    figures["shared_names_ms"] = percentiles(
+        lambda at: view.shared_names(rows[at % 200][:12].tolist(), degree=(2, 4), limit=4)
+    )
     figures["infos_of_10_ms"] = percentiles(lambda at: view.infos(rows[at % 200][:10].tolist()))
     figures["refresh_after_one_document_ms"] = await one_change(store, corpus)
     if with_fts5:

@@ -16,16 +16,18 @@ from rag.retrieval.view import Floats, Link, View
 
 Ints = NDArray[np.int32]
 
-POOL = 50
-"""Chunks taken from each of the two searches. 100 changed no figure (docs/decisions/0010)."""
+POOL = 30
+"""Chunks taken from each of the two searches. Neither 25 nor 100 is better (docs/decisions/0010 and 0195)."""
 SEEDS = 6
 """Documents whose links are followed."""
 MAX_LINKS = 12
 """Links followed of one document, each way and kind."""
 MAX_TARGETS = 30
 """Linked documents looked at closely: those that gain most."""
-SHARED_DEGREE = (2, 8)
-"""A name is a bridge if so many documents hold it: one bridges nothing, more bridge anything."""
+MAX_SHARED = 4
+"""Rare names followed of one document: the rarest. Twelve found the same documents (docs/decisions/0195)."""
+SHARED_DEGREE = (2, 4)
+"""A name is a bridge if so many documents hold it: one bridges nothing, and of more of them none is worth much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +113,17 @@ class Dense:
         return self._cosines[rows]
 
 
-def linked(view: View, asked: Asked, seeds: list[int]) -> list[Bridge]:
-    """Every one-step path from the seeds, scored by its sentences."""
+def linked(view: View, asked: Asked, seeds: list[int], chunks: list[int]) -> list[Bridge]:
+    """Every one-step path from the seeds, scored by its sentences.
+
+    `chunks`: rows of the seeds that were found. What the rest of a long document names has little to do with the
+    question, and looking through it all would cost the more the longer it is.
+    """
     if asked.vector is None or not seeds:
         return []
-    found: list[tuple[str, Link]] = [("forward", link) for link in view.links_from(seeds, limit=MAX_LINKS)]
+    found: list[tuple[str, Link]] = [("forward", link) for link in view.links_from(chunks, limit=MAX_LINKS)]
     found += [("backward", link) for link in view.links_to(seeds, limit=MAX_LINKS)]
-    found += [("shared", link) for link in view.shared_names(seeds, degree=SHARED_DEGREE, limit=MAX_LINKS)]
+    found += [("shared", link) for link in view.shared_names(chunks, degree=SHARED_DEGREE, limit=MAX_SHARED)]
     rows = sorted(
         {link.row for _, link in found} | {link.target_row for _, link in found if link.target_row is not None}
     )

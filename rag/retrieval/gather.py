@@ -36,7 +36,9 @@ def gather(
     rows = _Rows(view, asked, text, near)
     first = rows.candidates(found, searched | titled.keys(), searched, titled)
     base = base_scores(first, weights)
-    bridges = _worthwhile(first, linked(view, asked, _seeds(first, base)), base, weights)
+    seeds = _seeds(first, base)
+    chunks = [row for row, of in zip(first.rows.tolist(), first.document_of.tolist(), strict=True) if of in seeds]
+    bridges = _worthwhile(first, linked(view, asked, seeds, chunks), base, weights)
     if bridges:
         led_to = np.asarray([bridge.row for bridge in bridges if bridge.row >= 0], np.int32)
         everything = searched | titled.keys() | {bridge.target for bridge in bridges}
@@ -65,28 +67,32 @@ class _Rows:
 
     def __init__(self, view: View, asked: Asked, text: TextScores, near: Near | None) -> None:
         self._view, self._asked, self._text, self._near = view, asked, text, near
-        self._sentences: dict[int, float] = {}
+        self._sentences = np.full(view.rows, np.nan, np.float32)
+        self._looked_at: set[int] = set()
+        self._bests: list[Ints] = []
+        """The best chunks of these documents."""
         self._chunks = sum(view.languages.values())  # a view may hold fewer rows than it counts over
 
     def candidates(self, rows: Ints, documents: set[int], searched: set[int], titled: dict[int, float]) -> Candidates:
         """`rows` and the best chunks of `documents`; without what they hold, which is looked up once at the end."""
-        kept = np.asarray(sorted(documents), np.int32)
-        best = [self._best(kept, self._text.scores)]
+        kept = sorted(documents)
+        new = np.asarray([document for document in kept if document not in self._looked_at], np.int32)
+        self._looked_at |= documents
+        self._bests.append(self._best(new, self._text.scores))
         if self._near is not None:
-            best.append(self._best(kept, self._near))
-        rows = distinct(rows, *best)
-        self._score_sentences(rows)
+            self._bests.append(self._best(new, self._near))
+        rows = distinct(rows, *self._bests)
         return Candidates(
             rows=rows,
             document_of=self._view.document_of[rows],
             cosine=np.full(len(rows), -1, np.float32) if self._near is None else self._near[rows],
-            sentence=np.asarray([self._sentences[row] for row in rows.tolist()], np.float32),
+            sentence=self._sentences_of(rows),
             text=self._text.scores[rows],
             holds=np.zeros((0, len(rows)), np.bool_),
             idf=self._text.idf,
             is_known=self._text.idf < np.log1p((self._chunks + 0.5) / 0.5) - 1e-3,
-            documents=kept,
-            is_found=np.isin(kept, np.asarray(sorted(searched), np.int32)),
+            documents=np.asarray(kept, np.int32),
+            is_found=np.asarray([document in searched for document in kept], np.bool_),
             titled=titled,
             has_vectors=self._near is not None,
         )
@@ -106,13 +112,17 @@ class _Rows:
         owner = np.repeat(np.arange(len(sizes)), sizes)[at_best]
         return np.asarray(rows[at_best[np.unique(owner, return_index=True)[1]]], np.int32)
 
-    def _score_sentences(self, rows: Ints) -> None:
-        new = np.asarray([row for row in rows.tolist() if row not in self._sentences], np.int32)
-        if self._asked.vector is None or self._near is None:
-            self._sentences.update(dict.fromkeys(new.tolist(), -1.0))
-        elif len(new):
-            for row, cosines in zip(new.tolist(), self._view.sentence_cosines(self._asked.vector, new), strict=True):
-                self._sentences[row] = float(cosines.max()) if len(cosines) else -1.0
+    def _sentences_of(self, rows: Ints) -> Floats:
+        """Their best sentences' cosines, each worked out once."""
+        scores = self._sentences[rows]
+        unknown = np.isnan(scores)
+        if unknown.any():
+            if self._asked.vector is None or self._near is None:
+                scores[unknown] = -1.0
+            else:
+                scores[unknown] = self._view.best_sentences(self._asked.vector, rows[unknown])
+            self._sentences[rows] = scores
+        return scores
 
 
 def _titled(view: View, asked: Asked) -> dict[int, float]:

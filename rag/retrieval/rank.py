@@ -130,10 +130,15 @@ def best_of_documents(candidates: Candidates, values: Floats) -> Floats:
 def standardised(values: Floats, reference: NDArray[np.bool_] | None = None) -> Floats:
     """z-scores of `values`; mean and deviation are those of the `reference` ones among them."""
     sample = values[reference] if reference is not None and reference.any() else values
-    deviation = float(sample.std()) if len(sample) else 0.0
+    if not len(sample):
+        return np.zeros_like(values)
+    # By hand: nine times a question, and `mean` and `std` take four times as long for so few numbers.
+    mean = np.add.reduce(sample) / np.float32(len(sample))
+    away = sample - mean
+    deviation = float(np.sqrt(away.dot(away) / len(sample)))
     if deviation < 1e-6:  # all alike: nothing to tell them apart by
         return np.zeros_like(values)
-    return np.asarray((values - sample.mean()) / deviation, np.float32)
+    return np.asarray((values - mean) / np.float32(deviation), np.float32)
 
 
 def bridged(candidates: Candidates, base: Floats, weights: Weights) -> tuple[NDArray[np.float64], dict[int, Bridge]]:

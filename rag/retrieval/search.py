@@ -20,6 +20,8 @@ from rag.retrieval.view import ChunkInfo, Knowledge, QueriedKnowledge, TextScore
 from rag.types import Mode, Passage, Timings
 
 MAX_K = 100
+_FEW_ROWS = 200
+"""Ranking so few takes 2 ms: beside fifty others a thread waits longer than that for its turn at the interpreter."""
 _UNDERSTOOD_SHARE = 0.2
 """If the embedder understands less of the documents than this, its vectors weigh little whatever the question's
 language."""
@@ -57,7 +59,8 @@ class Search:
         opened = await opening
         left_s = None if deadline is None else deadline.remaining_s()
         view, asked, scores = await opened.view(vectors, pool=max(POOL, k), seconds=left_s)
-        passages, relevant = await asyncio.to_thread(self._finish, view, asked, scores, k, mode)
+        finish = partial(self._finish, view, asked, scores, k, mode)
+        passages, relevant = finish() if view.rows <= _FEW_ROWS else await asyncio.to_thread(finish)
         total_ms = (time.perf_counter() - started) * 1000
         return Retrieved(
             passages=passages,

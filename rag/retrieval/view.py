@@ -139,12 +139,16 @@ class View(Protocol):
         """For each of these chunks the cosine of every one of its sentences; empty where it has no vectors yet."""
         ...
 
+    def best_sentences(self, vector: Floats, rows: Rows) -> Floats:
+        """For each of these chunks the greatest of those; -1 where it has none."""
+        ...
+
     def titled(self, keys: Sequence[str]) -> list[tuple[str, Rows]]:
         """Which of these keys documents answer to, and which documents do (numbers, ascending)."""
         ...
 
-    def links_from(self, documents: Sequence[int], *, limit: int) -> list[Link]:
-        """Sentences of these documents that name other documents, one link per sentence and target.
+    def links_from(self, rows: Sequence[int], *, limit: int) -> list[Link]:
+        """Sentences of these chunks that name other documents, one link per sentence and target.
 
         At most `limit` per source document; explicit links first, then keys of the lowest degree.
         """
@@ -154,8 +158,8 @@ class View(Protocol):
         """Sentences of other documents that name these ones (`target`), at most `limit` per target."""
         ...
 
-    def shared_names(self, documents: Sequence[int], *, degree: tuple[int, int], limit: int) -> list[Link]:
-        """Names (not `@`) in sentences of these documents, joined with the sentences of others that hold them.
+    def shared_names(self, rows: Sequence[int], *, degree: tuple[int, int], limit: int) -> list[Link]:
+        """Names (not `@`) in sentences of these chunks, joined with the sentences of other documents that hold them.
 
         Only names held by degree[0] to degree[1] documents; rarest first, at most `limit` per source document.
         """

@@ -18,12 +18,12 @@ from rag.stores.textindex import Numbers
 
 
 class _Said(NamedTuple):
-    """The names in the sentences of one document, in order: parallel arrays."""
+    """The names in the sentences of some chunks of one part of the layout, chunk by chunk: parallel arrays."""
 
     part: int
-    """The part of the layout that the document is in."""
     keys: Hashes
     rows: Numbers
+    documents: Numbers
     sentences: Numbers
     """Index within the chunk."""
     places: Numbers
@@ -31,7 +31,14 @@ class _Said(NamedTuple):
 
     def kept(self, mask: NDArray[np.bool_]) -> _Said:
         """Those of them."""
-        return _Said(self.part, self.keys[mask], self.rows[mask], self.sentences[mask], self.places[mask])
+        return _Said(
+            self.part,
+            self.keys[mask],
+            self.rows[mask],
+            self.documents[mask],
+            self.sentences[mask],
+            self.places[mask],
+        )
 
 
 class _Place(NamedTuple):
@@ -53,44 +60,33 @@ def titled(layout: Layout, keys: Hashes) -> list[Numbers]:
     return [np.concatenate(each) if each else none for each in found]
 
 
-def known_names(layout: Layout, keys: Hashes) -> list[int]:
-    """For each key how many documents name it or answer to it."""
-    counts = _spread(layout, keys)
-    for index, documents in enumerate(titled(layout, keys)):
-        naming = {document for document in documents.tolist() if keys[index] in _said(layout, document).keys}
-        counts[index] += len(documents) - len(naming)
-    return [int(count) for count in counts]
+def links_from(layout: Layout, rows: Sequence[int], limit: int) -> list[Link]:
+    """Sentences of these chunks that name other documents: written links first, then the names that fewest answer to.
 
-
-def links_from(layout: Layout, documents: Sequence[int], limit: int) -> list[Link]:
-    """Sentences of these documents that name others: written links first, then the names that fewest answer to."""
-    said = [_answered(layout, _said(layout, document)) for document in documents]
-    keys = np.unique(np.concatenate([each.keys for each in said])) if said else np.zeros(0, dtype=np.uint64)
-    targets = titled(layout, keys)
-    degrees = np.array([len(each) for each in targets], dtype=np.int64)
+    At most `limit` of one document.
+    """
     links: list[Link] = []
-    for document, (_, names, rows, sentences, _) in zip(documents, said, strict=True):
-        indexes = np.searchsorted(keys, names)
-        explicit = is_explicit(names)
-        order = np.lexsort((degrees[indexes], ~explicit))
-        order = order[degrees[indexes[order]] > 0]
-        found: dict[tuple[int, int, int], Link] = {}
-        for at in order.tolist():
-            row, sentence, index = int(rows[at]), int(sentences[at]), indexes[at]
-            for target in targets[index][: limit + 1].tolist():
-                if target != document and len(found) < limit:
+    for said in (_answered(layout, each) for each in _said(layout, rows)):
+        keys, indexes = np.unique(said.keys, return_inverse=True)
+        targets = [each.tolist() for each in titled(layout, keys)]
+        degrees = np.array([len(each) for each in targets], dtype=np.int64)[indexes]
+        explicit = is_explicit(said.keys)
+        found: dict[int, dict[tuple[int, int, int], Link]] = {}
+        for at in np.lexsort((degrees, ~explicit)).tolist():
+            source, row, sentence = int(said.documents[at]), int(said.rows[at]), int(said.sentences[at])
+            mine = found.setdefault(source, {})
+            for target in targets[indexes[at]][: limit + 1]:
+                if target != source and len(mine) < limit:
                     link = Link(
-                        source=document,
+                        source=source,
                         row=row,
                         sentence=sentence,
                         target=target,
-                        degree=int(degrees[index]),
+                        degree=int(degrees[at]),
                         explicit=bool(explicit[at]),
                     )
-                    found.setdefault((row, sentence, target), link)
-            if len(found) >= limit:
-                break
-        links += found.values()
+                    mine.setdefault((row, sentence, target), link)
+        links += [link for source in sorted(found) for link in found[source].values()]
     return links
 
 
@@ -120,56 +116,69 @@ def links_to(layout: Layout, documents: Sequence[int], limit: int) -> list[Link]
     return links
 
 
-def shared_names(layout: Layout, documents: Sequence[int], degree: tuple[int, int], limit: int) -> list[Link]:
-    """Rare names in sentences of these documents, joined with the sentences of others that hold them."""
+def shared_names(layout: Layout, rows: Sequence[int], degree: tuple[int, int], limit: int) -> list[Link]:
+    """Rare names in sentences of these chunks, joined with the sentences of other documents that hold them."""
     links: list[Link] = []
-    for source in documents:
-        said = _said(layout, source)
+    for said in _said(layout, rows):
         held = _held_by(layout, said)
         is_wanted = ~is_explicit(said.keys) & (held >= degree[0]) & (held <= degree[1])
-        _, names, rows, sentences, _ = said.kept(is_wanted)
-        keys, first = np.unique(names, return_index=True)
-        degrees = held[is_wanted][first]
+        degrees, said = held[is_wanted], said.kept(is_wanted)  # noqa: PLW2901 - the others are of no use
         # Each of these names stands in another document too, so no more than `limit` of them are needed.
-        rarest = np.lexsort((first, degrees))[:limit]
-        mentions = _mentions(layout, keys[rarest], but=source)
-        found: list[Link] = []
-        for index, others in zip(rarest.tolist(), mentions, strict=True):
-            if len(found) >= limit:
-                break
-            found += [
+        order = np.lexsort((np.arange(len(degrees)), degrees))
+        chosen: dict[int, dict[int, list[int]]] = {}
+        for at, document, key in zip(
+            order.tolist(), said.documents[order].tolist(), said.keys[order].tolist(), strict=True
+        ):
+            mine = chosen.setdefault(document, {})
+            if key in mine or len(mine) < limit:
+                mine.setdefault(key, []).append(at)
+        keys = np.array(sorted({key for mine in chosen.values() for key in mine}), dtype=said.keys.dtype)
+        mentions = dict(zip(keys.tolist(), _mentions(layout, keys), strict=True))
+        for source, mine in sorted(chosen.items()):
+            found = [
                 Link(
                     source=source,
-                    row=int(rows[at]),
-                    sentence=int(sentences[at]),
+                    row=int(said.rows[at]),
+                    sentence=int(said.sentences[at]),
                     target=other.document,
                     target_row=other.row,
                     target_sentence=other.sentence,
-                    degree=int(degrees[index]),
+                    degree=int(degrees[at]),
                 )
-                for at in np.flatnonzero(names == keys[index]).tolist()[:limit]
-                for other in others[:limit]
+                for key, places in mine.items()
+                for at in places[:limit]
+                for other in [other for other in mentions[key] if other.document != source][:limit]
             ]
-        links += found[:limit]
+            links += found[:limit]
     return links
 
 
-def _said(layout: Layout, document: int) -> _Said:
-    parts, places = layout.document_places_of(np.array([document]))
-    at, place = int(parts[0]), int(places[0])
-    segment = layout.parts[at].segment
-    first, last = segment.first_sentence[segment.first_row[place : place + 2]].tolist()
-    # Of the same type as the array, or numpy would convert all of it.
-    start, end = np.searchsorted(segment.said_in, np.array([first, last], dtype=np.int32)).tolist()
-    sentences = segment.said_in[start:end]
-    chunks = segment.row_of_sentence[sentences]
-    return _Said(
-        at,
-        segment.said[start:end],
-        layout.rows_at(at, chunks),
-        sentences - segment.first_sentence[chunks],
-        segment.said_at[start:end],
-    )
+def _said(layout: Layout, rows: Sequence[int]) -> list[_Said]:
+    """What these chunks name, by part of the layout."""
+    found: list[_Said] = []
+    numbers = np.sort(np.asarray(rows, dtype=np.int64))
+    parts, chunks = layout.places_of(numbers)
+    for at in dict.fromkeys(parts.tolist()):
+        here = parts == at
+        places = chunks[here]
+        segment = layout.parts[at].segment
+        # Of the same type as the array, or numpy would convert all of it.
+        first, last = segment.first_sentence[places], segment.first_sentence[places + 1]
+        starts, ends = np.searchsorted(segment.said_in, np.stack([first, last]).astype(np.int32))
+        sizes = ends - starts
+        which = np.repeat(np.arange(len(places)), sizes)
+        taken = np.arange(len(which)) + (starts - np.cumsum(sizes) + sizes)[which]
+        found.append(
+            _Said(
+                at,
+                segment.said[taken],
+                numbers[here][which].astype(np.int32),
+                layout.documents_at(at, segment.document_of[places])[which],
+                segment.said_in[taken] - first[which],
+                segment.said_at[taken],
+            )
+        )
+    return found
 
 
 def _answered(layout: Layout, said: _Said) -> _Said:
@@ -205,7 +214,7 @@ def _spread(layout: Layout, keys: Hashes, *, but: int = -1) -> NDArray[np.int64]
     return counts
 
 
-def _mentions(layout: Layout, keys: Hashes, *, but: int, limit: int | None = None) -> list[list[_Place]]:
+def _mentions(layout: Layout, keys: Hashes, *, but: int = -1, limit: int | None = None) -> list[list[_Place]]:
     """For each key the sentences that hold it, in order (the first `limit`), those of one document left out."""
     found: list[list[_Place]] = [[] for _ in keys]
     for at, part in enumerate(layout.parts):

@@ -28,6 +28,10 @@ _SHARED_FROM = 6
 """Blocks from which on threads share the work: one core reads 16 to 30 GB/s, and 200,000 chunks are 300 MB."""
 
 
+_Sentences = tuple[NDArray[np.int64], Floats, NDArray[np.int64], NDArray[np.int64]]
+"""Of one part: which of the rows asked for, cosines of all their sentences, where those of each begin, how many."""
+
+
 class SegmentView:
     """Rows ascend by (collection, order of ingest), whatever the segments are: scores are bit-equal in any layout."""
 
@@ -151,22 +155,34 @@ class SegmentView:
         """For each of these chunks the cosines of its sentences; empty where it has no vectors."""
         none = np.zeros(0, dtype=np.float32)
         scores = [none] * len(rows)
-        question = self._question(vector)
-        if question is None or not len(rows):
-            return scores
-        parts, places = self._layout.places_of(np.asarray(rows))
-        for at, part in enumerate(self._layout.parts):
-            here = np.flatnonzero(parts == at)
-            if part.vectors is None or not len(here):
-                continue
-            here = here[part.embedded[places[here]]]
-            numbers, sizes = part.segment.sentences_of(places[here])
-            begins = np.cumsum(sizes) - sizes
-            block = Quantised(part.vectors.sentences[numbers], part.vectors.scales[numbers])
-            flat = sentence_cosines(block, question)
+        for here, flat, begins, sizes in self._sentences(vector, rows):
             for index, begin, size in zip(here.tolist(), begins.tolist(), sizes.tolist(), strict=True):
                 scores[index] = flat[begin : begin + size]
         return scores
+
+    def best_sentences(self, vector: Floats, rows: Rows) -> Floats:
+        """For each of these chunks the greatest of those; -1 where it has none."""
+        best = np.full(len(rows), -1.0, dtype=np.float32)
+        for here, flat, begins, sizes in self._sentences(vector, rows):
+            some = sizes > 0
+            if some.any():
+                best[here[some]] = np.maximum.reduceat(flat, begins[some])
+        return best
+
+    def _sentences(self, vector: Floats, rows: Rows) -> Iterator[_Sentences]:
+        question = self._question(vector)
+        if question is None or not len(rows):
+            return
+        parts, places = self._layout.places_of(rows)
+        for at in dict.fromkeys(parts.tolist()):
+            part = self._layout.parts[at]
+            if part.vectors is None:
+                continue
+            here = np.flatnonzero(parts == at)
+            here = here[part.embedded[places[here]]]
+            numbers, sizes = part.segment.sentences_of(places[here])
+            block = Quantised(part.vectors.sentences[numbers], part.vectors.scales[numbers])
+            yield here, sentence_cosines(block, question), np.cumsum(sizes) - sizes, sizes
 
     def titled(self, keys: Sequence[str]) -> list[tuple[str, Rows]]:
         """Which of these keys documents answer to."""
@@ -177,21 +193,17 @@ class SegmentView:
         """The keys that each of these documents answers to."""
         return [label.names for label in map(self._layout.document_label, documents)]
 
-    def known_names(self, keys: Sequence[str]) -> list[int]:
-        """In how many documents each key is named or answered to."""
-        return links.known_names(self._layout, hash_all(keys))
-
-    def links_from(self, documents: Sequence[int], *, limit: int) -> list[Link]:
-        """Sentences of these documents that name others."""
-        return links.links_from(self._layout, documents, limit)
+    def links_from(self, rows: Sequence[int], *, limit: int) -> list[Link]:
+        """Sentences of these chunks that name other documents."""
+        return links.links_from(self._layout, rows, limit)
 
     def links_to(self, documents: Sequence[int], *, limit: int) -> list[Link]:
         """Sentences of others that name these documents."""
         return links.links_to(self._layout, documents, limit)
 
-    def shared_names(self, documents: Sequence[int], *, degree: tuple[int, int], limit: int) -> list[Link]:
-        """Rare names of these documents in sentences of others."""
-        return links.shared_names(self._layout, documents, degree, limit)
+    def shared_names(self, rows: Sequence[int], *, degree: tuple[int, int], limit: int) -> list[Link]:
+        """Rare names of these chunks in sentences of other documents."""
+        return links.shared_names(self._layout, rows, degree, limit)
 
     def infos(self, rows: Sequence[int]) -> list[ChunkInfo]:
         """What is shown of these chunks."""

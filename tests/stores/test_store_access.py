@@ -94,10 +94,9 @@ def seen(view: SegmentView) -> list[object]:
         [each.tobytes() for each in view.sentence_cosines(question, rows)],
         [(key, found.tolist()) for key, found in view.titled(names)],
         view.names_of(documents),
-        view.known_names(names),
-        view.links_from(documents, limit=3),
+        view.links_from(rows.tolist(), limit=3),
         view.links_to(documents, limit=3),
-        view.shared_names(documents, degree=(2, 3), limit=4),
+        view.shared_names(rows.tolist(), degree=(2, 3), limit=4),
         view.infos(rows.tolist()),
     ]
 

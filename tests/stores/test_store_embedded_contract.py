@@ -29,7 +29,8 @@ class EmbeddedProbe:
     async def named_by(self, store: KnowledgeStore, document: str, collections: frozenset[str]) -> set[str]:
         view = await _view(store, collections)
         ids = [info.document for info in view.infos(view.first_row[:-1].tolist())]
-        return {ids[link.target] for link in view.links_from([ids.index(document)], limit=100)}
+        rows = np.flatnonzero(view.document_of == ids.index(document)).tolist()
+        return {ids[link.target] for link in view.links_from(rows, limit=100)}
 
     async def texts(self, store: KnowledgeStore, word: str, collections: frozenset[str]) -> set[str]:
         view = await _view(store, collections)

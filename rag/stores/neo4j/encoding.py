@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from rag.errors import InputError
 from rag.ports import Vectors
 from rag.records import Chunk, Terms
+from rag.retrieval.view import Column
 from rag.stores.encoding import Hasher, hash64
 from rag.stores.vectors import MAX_DIMENSIONS, Quantised, fixed_point, quantised
 from rag.transfer.ports import StoredVectors
 from rag.types import Language
 
 Hashes = NDArray[np.uint32]
+Counts = NDArray[np.uint8]
 _HEADER = struct.Struct("<QQIHH")
 """Key, document, length, terms with diacritics, terms without them."""
 
@@ -31,11 +33,35 @@ class Card(NamedTuple):
     """Its document's number."""
     length: int
     marked: Hashes
-    marked_counts: NDArray[np.uint8]
+    marked_counts: Counts
     folded: Hashes | None
-    folded_counts: NDArray[np.uint8] | None
+    folded_counts: Counts | None
     shown: bytes
     """For `unpack_shown`: only few are ever looked at."""
+
+
+class Head(NamedTuple):
+    """What a card begins with: all that is read of most."""
+
+    key: int
+    document: int
+    length: int
+    marked: int
+    """How many terms with diacritics."""
+    folded: int
+    """How many without; 0 where they are the same."""
+
+    @property
+    def shown_at(self) -> int:
+        """Where in the card it begins what `unpack_shown` reads."""
+        return _HEADER.size + 5 * (self.marked + self.folded)
+
+    def column_at(self, column: Column) -> tuple[int, int, int]:
+        """Where in the card the hashes of a column begin, where their counts do, and how many there are."""
+        counts = _HEADER.size + 4 * (self.marked + self.folded)
+        if column == "folded" and self.folded:
+            return _HEADER.size + 4 * self.marked, counts + self.marked, self.folded
+        return _HEADER.size, counts, self.marked
 
 
 class Shown(NamedTuple):
@@ -73,14 +99,28 @@ def pack_card(chunk: Chunk, *, key: int, document: int, passage_id: str, hasher:
 
 def unpack_card(packed: bytes) -> Card:
     """The reverse."""
-    key, document, length, marked, folded = _HEADER.unpack_from(packed)
+    head = unpack_head(packed)
+    key, document, length, marked, folded = head
     both, start = marked + folded, _HEADER.size
     hashes = np.frombuffer(packed, "<u4", both, start)
     counts = np.frombuffer(packed, np.uint8, both, start + 4 * both)
-    shown = packed[start + 5 * both :]
+    shown = packed[head.shown_at :]
     if not folded:
         return Card(key, document, length, hashes, counts, None, None, shown)
     return Card(key, document, length, hashes[:marked], counts[:marked], hashes[marked:], counts[marked:], shown)
+
+
+def unpack_head(card: bytes) -> Head:
+    """Its beginning."""
+    return Head._make(_HEADER.unpack_from(card))
+
+
+def unpack_columns(cards: Sequence[bytes], heads: Sequence[Head], column: Column) -> tuple[Hashes, Counts, list[int]]:
+    """A column of many cards one after the other: hashes, how often each, how many are whose."""
+    places = [head.column_at(column) for head in heads]
+    hashes = b"".join([card[at : at + 4 * size] for card, (at, _, size) in zip(cards, places, strict=True)])
+    counts = b"".join([card[at : at + size] for card, (_, at, size) in zip(cards, places, strict=True)])
+    return np.frombuffer(hashes, "<u4"), np.frombuffer(counts, np.uint8), [size for _, _, size in places]
 
 
 def unpack_shown(packed: bytes) -> Shown:
@@ -88,7 +128,7 @@ def unpack_shown(packed: bytes) -> Shown:
     return Shown(*orjson.loads(packed))
 
 
-def _hashed(terms: Terms, hasher: Hasher) -> tuple[Hashes, NDArray[np.uint8]]:
+def _hashed(terms: Terms, hasher: Hasher) -> tuple[Hashes, Counts]:
     words = [word for word, _ in terms]
     counts = np.array([min(count, 255) for _, count in terms], dtype=np.uint8)
     return (hasher.many(words) >> np.uint64(32)).astype(np.uint32), counts

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from rag.retrieval.candidates import MAX_LINKS, SEEDS, SHARED_DEGREE
+from rag.retrieval.candidates import MAX_LINKS, MAX_SHARED, SEEDS, SHARED_DEGREE
 from rag.retrieval.question import Asked
 from rag.retrieval.rank import HYBRID
 from rag.retrieval.view import Floats
@@ -24,13 +24,18 @@ SEED_POOL = SEEDS + 1
 """Documents whose links are fetched. Which of them are the seeds is known only when sentences have been compared; with
 four more the first ten passages were the same in 998 of 1,000, and links are what the server works at longest."""
 LINKS = 12
-"""Links fetched of one of them, each way and kind."""
-TITLED_CHUNKS = 2
-"""Chunks fetched of a document that no search found: its first ones."""
+"""Names looked at of one of their chunks, and links fetched, each way and kind."""
+_WIDE = 50
+"""Asked for of the vector index, of which the `pool` best are taken: its search is as thorough as it is wide."""
 SLACK = 4
 """Expired documents that a rare name may be held by besides; they are counted only when looked at."""
-_NAMES = 2 * MAX_LINKS
-"""Names looked at of a document, rarest first, to find `MAX_LINKS` that are held elsewhere."""
+_NAMES = 2 * MAX_SHARED
+"""Names looked at of a document, rarest first, to find `MAX_SHARED` that are held elsewhere."""
+
+_FIRST = """  MATCH (a:Chunk {key: d.first})
+  OPTIONAL MATCH (a)-[:NEXT]->(b)
+  UNWIND CASE WHEN b IS NULL THEN [a] ELSE [a, b] END AS c"""
+"""The first two chunks `c` of a document `d` that no search found, however many it has."""
 
 _LIVE = "(NOT {0}:Dated OR ({0}.valid_from <= $today AND {0}.valid_until >= $today))"
 
@@ -54,20 +59,20 @@ CALL (vector) {{
 {searches}
   }}
   WITH c, max(v) AS v, max(t) AS t
-  WITH collect([c, v, t]) AS raw
+  WITH collect([c, c.document, v, t]) AS raw
   RETURN size(raw) AS searched, size([r IN raw WHERE r[0]:Stale]) AS stale,
     [r IN raw WHERE {_LIVE.format("r[0]")} AND NOT r[0]:Stale] AS hits
 }}
 CALL (hits) {{
   UNWIND hits AS h
-  WITH h[0].document AS number, max(h[1]) AS v, max(h[2]) AS t
+  WITH h[1] AS number, max(h[2]) AS v, max(h[3]) AS t
   WITH collect([number, v, t]) AS found, stDevP(v) AS sv, stDevP(t) AS st, min(v) AS lv, min(t) AS lt
   UNWIND found AS f
   WITH f[0] AS number,
     CASE WHEN sv > 0 THEN {HYBRID.cosine} * coalesce(f[1], lv) / sv ELSE 0 END
     + CASE WHEN st > 0 THEN {HYBRID.text} * coalesce(f[2], lt) / st ELSE 0 END AS base
   ORDER BY base DESC LIMIT $seeds
-  RETURN collect(number) AS seeds
+  RETURN collect(number) AS best
 }}
 CALL () {{
   UNWIND $titles AS name
@@ -75,27 +80,43 @@ CALL () {{
   WHERE e.collection IN $collections AND {_LIVE.format("d")}
   RETURN collect([name, d]) AS titled
 }}
-CALL (seeds, titled) {{
-  UNWIND seeds + [x IN titled | x[1].number] AS number
-  WITH DISTINCT number
-  MATCH (s:Document {{number: number}})
-  CALL (s) {{
-{_links(across=across)}
-  }}
-  RETURN collect([kind, s.number, c, sentences, o, others, t, degree, name]) AS links
+CALL (best, titled) {{
+  UNWIND best + [x IN titled | x[1].number] AS number
+  RETURN collect(DISTINCT number) AS seeds
 }}
-CALL (hits, titled, links) {{
-  WITH [h IN hits | h[0].document] AS known
-  UNWIND [x IN titled | x[1]] + [l IN links WHERE l[6] IS NOT NULL | l[6]] AS d
+CALL (hits, titled) {{
+  UNWIND [x IN titled | x[1]] AS d
+  WITH DISTINCT d WHERE NOT d.number IN [h IN hits | h[1]]
+{_FIRST}
+  RETURN collect(c) AS opened
+}}
+CALL (hits, seeds, opened) {{
+  UNWIND [h IN hits WHERE h[1] IN seeds | h[0]] + opened AS c
+  CALL (c) {{
+{_forward(across=across)}
+    UNION ALL
+{_shared_across() if across else _shared()}
+  }}
+  RETURN collect([kind, c.document, c, sentences, o, others, t, degree, name]) AS outward
+}}
+CALL (seeds) {{
+  UNWIND seeds AS number
+  MATCH (s:Document {{number: number}})
+{_backward(across=across)}
+  RETURN collect(['backward', number, c, m.sentences, null, null, null, 0, name]) AS inward
+}}
+WITH *, outward + inward AS links
+CALL (hits, opened, links) {{
+  WITH [h IN hits | h[1]] + [c IN opened | c.document] AS known
+  UNWIND [l IN links WHERE l[6] IS NOT NULL | l[6]] AS d
   WITH DISTINCT d, known WHERE NOT d.number IN known
-  MATCH (d)-[:HAS]->(c:Chunk) WHERE c.ordinal < {TITLED_CHUNKS}
+{_FIRST}
   RETURN collect(c) AS first
 }}
-CALL (hits, links, first) {{
-  UNWIND [h IN hits | h[0]] + [l IN links | l[2]] + [l IN links WHERE l[4] IS NOT NULL | l[4]] + first AS c
+CALL (hits, opened, links, first) {{
+  UNWIND [h IN hits | h[0]] + opened + [l IN links | l[2]] + [l IN links WHERE l[4] IS NOT NULL | l[4]] + first AS c
   WITH DISTINCT c
-  MATCH (d:Document {{number: c.document}})
-  RETURN collect([d.card, c.card, c.vectors]) AS chunks
+  RETURN collect([c.card, c.vectors, c.origin]) AS chunks
 }}
 MATCH (k:Collection)
 RETURN before, collect([k.name, k.epoch]) AS after, searched, stale, size(hits) AS live, chunks,
@@ -115,78 +136,85 @@ def _vector_search(collection: str, *, has_search_clause: bool) -> str:
     if has_search_clause:
         return (
             f"    MATCH (c:{label(collection)}) SEARCH c IN (VECTOR INDEX {vector_index(collection)} FOR vector"
-            " LIMIT $pool) SCORE AS v\n    RETURN c, v, null AS t"
+            " LIMIT $wide) SCORE AS v\n    RETURN c, v, null AS t ORDER BY v DESC LIMIT $pool"
         )
     return (
-        f"    CALL db.index.vector.queryNodes('{vector_index(collection)}', $pool, vector) YIELD node, score\n"
-        "    RETURN node AS c, score AS v, null AS t"
+        f"    CALL db.index.vector.queryNodes('{vector_index(collection)}', $wide, vector) YIELD node, score\n"
+        "    RETURN node AS c, score AS v, null AS t ORDER BY v DESC LIMIT $pool"
     )
 
 
-def _links(*, across: bool) -> str:
-    """Forward, backward and shared, of the document `s`.
+def _forward(*, across: bool) -> str:
+    """What the chunk `c` names that documents answer to.
 
     Entities belong to a collection each; across collections they are joined by name.
     """
-    titled = (
-        "MATCH (f:Titled {name: e.name}) WHERE f.collection IN $collections" if across else "WITH s, c, m, e, e AS f"
+    joined = (
+        "MATCH (c)-[m:MENTIONS]->(e) MATCH (f:Titled {name: e.name}) WHERE f.collection IN $collections"
+        if across
+        else "MATCH (c)-[m:MENTIONS]->(f:Titled)"
     )
-    held = "" if across else "e:Titled"
-    return f"""
-    MATCH (s)-[:HAS]->(c:Chunk)-[m:MENTIONS]->(e:Entity) {"WHERE " + held if held else ""}
-    {titled}
-    MATCH (f)<-[:ANSWERS]-(t:Document) WHERE {_LIVE.format("t")}
-    WITH c, m, e.name AS name, collect(t)[..{MAX_LINKS + 1}] AS ts
-    ORDER BY name STARTS WITH '@' DESC, size(ts), c.key LIMIT {LINKS}
+    return f"""    WITH c {joined}
+    CALL (f) {{
+      MATCH (f)<-[:ANSWERS]-(t:Document) WHERE {_LIVE.format("t")}
+      RETURN t LIMIT {MAX_LINKS + 1}
+    }}
+    WITH m, f.name AS name, collect(t)[..{MAX_LINKS + 1}] AS ts
+    ORDER BY name STARTS WITH '@' DESC, size(ts), name LIMIT {LINKS}
     UNWIND ts AS t
-    RETURN 'forward' AS kind, c, m.sentences AS sentences, null AS o, null AS others, t, size(ts) AS degree, name
-    LIMIT {MAX_LINKS}
-    UNION ALL
-    WITH s MATCH (s)-[:ANSWERS]->(e:Entity)
-    {"MATCH (f:Entity {name: e.name}) WHERE f.collection IN $collections" if across else "WITH s, e, e AS f"}
-    CALL (s, f) {{
-      MATCH (f)<-[m:MENTIONS]-(c:Chunk) WHERE c.document <> s.number AND {_LIVE.format("c")}
+    RETURN 'forward' AS kind, m.sentences AS sentences, null AS o, null AS others, t, size(ts) AS degree, name
+    LIMIT {MAX_LINKS}"""
+
+
+def _backward(*, across: bool) -> str:
+    """Chunks `c` of others that name what the document `s` answers to."""
+    joined = (
+        "MATCH (f:Entity {name: e.name}) WHERE f.collection IN $collections" if across else "WITH number, e, e AS f"
+    )
+    return f"""  CALL (s, number) {{
+    MATCH (s)-[:ANSWERS]->(e:Entity)
+    {joined}
+    CALL (f, number) {{
+      MATCH (f)<-[m:MENTIONS]-(c:Chunk) WHERE c.document <> number AND NOT c:Stale AND {_LIVE.format("c")}
       RETURN c, m LIMIT {LINKS}
     }}
-    RETURN 'backward' AS kind, c, m.sentences AS sentences, null AS o, null AS others, null AS t, 0 AS degree,
-      e.name AS name LIMIT {LINKS}
-    UNION ALL
-{_shared_across() if across else _shared()}"""
+    RETURN c, m, e.name AS name LIMIT {LINKS}
+  }}"""
 
 
 def _shared() -> str:
-    """Rare names of `s` in other documents. Rows are pulled: names beyond those that fill the limit cost nothing."""
+    """Rare names of `c` in other documents. Rows are pulled: names beyond those that fill the limit cost nothing."""
     low, high = SHARED_DEGREE
-    return f"""    WITH s MATCH (s)-[:HAS]->(c)-[m:MENTIONS]->(e)
+    return f"""    WITH c MATCH (c)-[m:MENTIONS]->(e)
     WHERE {low} <= e.documents <= {high + SLACK}
-    WITH s, c, m, e ORDER BY e.documents, c.key LIMIT {_NAMES}
-    WITH s, c, m, e, e.name AS name WHERE NOT name STARTS WITH '@'
+    WITH c, m, e ORDER BY e.documents, e.name LIMIT {_NAMES}
+    WITH c, m, e, e.name AS name WHERE NOT name STARTS WITH '@'
     CALL (e) {{
-      MATCH (e)<-[n:MENTIONS]-(o) WHERE {_LIVE.format("o")}
-      RETURN collect([o, n]) AS places, count(DISTINCT o.document) AS degree
+      MATCH (e)<-[n:MENTIONS]-(o) WHERE NOT o:Stale AND {_LIVE.format("o")}
+      RETURN collect([o, o.document, n]) AS places, count(DISTINCT o.document) AS degree
     }}
-    WITH s, c, m, name, places, degree WHERE {low} <= degree <= {high}
+    WITH c, m, name, places, degree WHERE {low} <= degree <= {high}
     UNWIND places AS p
-    WITH s, c, m, name, degree, p[0] AS o, p[1] AS n WHERE o.document <> s.number
-    RETURN 'shared' AS kind, c, m.sentences AS sentences, o, n.sentences AS others, null AS t, degree, name
-    LIMIT {MAX_LINKS}"""
+    WITH m, name, degree, p[0] AS o, p[2] AS n WHERE p[1] <> c.document
+    RETURN 'shared' AS kind, m.sentences AS sentences, o, n.sentences AS others, null AS t, degree, name
+    LIMIT {MAX_SHARED}"""
 
 
 def _shared_across() -> str:
     """The same over several collections: how rare a name is shows only when its entities have been joined."""
     low, high = SHARED_DEGREE
-    return f"""    WITH s MATCH (s)-[:HAS]->(c)-[m:MENTIONS]->(e)
+    return f"""    WITH c MATCH (c)-[m:MENTIONS]->(e)
     WHERE 1 <= e.documents <= {high + SLACK}
-    WITH s, c, m, e WHERE NOT e.name STARTS WITH '@'
+    WITH c, m, e WHERE NOT e.name STARTS WITH '@'
     MATCH (f:Entity {{name: e.name}}) WHERE f.collection IN $collections
-    MATCH (f)<-[n:MENTIONS]-(o) WHERE {_LIVE.format("o")}
-    WITH s, c, m, e.name AS name, collect([o, n]) AS places, count(DISTINCT o.document) AS degree
+    MATCH (f)<-[n:MENTIONS]-(o) WHERE NOT o:Stale AND {_LIVE.format("o")}
+    WITH c, m, e.name AS name, collect([o, o.document, n]) AS places, count(DISTINCT o.document) AS degree
     WHERE {low} <= degree <= {high}
-    ORDER BY degree, c.key LIMIT {LINKS}
+    ORDER BY degree, name LIMIT {_NAMES}
     UNWIND places AS p
-    WITH s, c, m, name, degree, p[0] AS o, p[1] AS n WHERE o.document <> s.number
-    RETURN 'shared' AS kind, c, m.sentences AS sentences, o, n.sentences AS others, null AS t, degree, name
-    LIMIT {MAX_LINKS}"""
+    WITH m, name, degree, p[0] AS o, p[2] AS n WHERE p[1] <> c.document
+    RETURN 'shared' AS kind, m.sentences AS sentences, o, n.sentences AS others, null AS t, degree, name
+    LIMIT {MAX_SHARED}"""
 
 
 def parameters(
@@ -203,6 +231,7 @@ def parameters(
         "words": lucene(asked),
         "vector": None if asked.vector is None else _as_text(asked.vector),
         "pool": pool,
+        "wide": max(_WIDE, pool),
         "titles": list(titles),
         "today": today,
         "seeds": SEED_POOL,

@@ -112,7 +112,7 @@ class Retrieval:
             view = self._viewed(found, collections)
             if tries == _TRIES:
                 return view
-            if view.is_torn or not _is_whole(found, collections):
+            if not _is_whole(found, collections):
                 await asyncio.sleep(tries * _PAUSE_S)
             elif found.live < min(pool, found.searched) // 2 and pool < MAX_POOL:
                 pool = min(MAX_POOL, pool * 4)

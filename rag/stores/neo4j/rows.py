@@ -44,14 +44,17 @@ class Prepared:
         for number, document in enumerate(documents, first):
             span = (_iso(document.valid_from, ALWAYS_FROM), _iso(document.valid_until, ALWAYS_UNTIL))
             self._spans.append(span)
-            self.documents.append(_document_row(document, number, span, now))
+            self.documents.append(
+                _document_row(document, number, span, now) | ({"first": key} if document.chunks else {})
+            )
+            origin = _origin(document, number)
             for name in dict.fromkeys(filter(_is_indexable, document.names)):
                 answers.setdefault(name, []).append(number)
             held: set[str] = set()
             seen: Counter[str] = Counter()
             for chunk in document.chunks:
                 row = _chunk_row(document, chunk, seen[chunk.text], hasher, key=key, number=number)
-                self.chunks.append(row | _validity(span))
+                self.chunks.append(row | {"origin": origin} | _validity(span))
                 self.places[document.source, document.id, chunk.ordinal] = key
                 seen[chunk.text] += 1
                 for name, sentences in _named(chunk).items():
@@ -133,11 +136,14 @@ def _document_row(document: Document, number: int, span: Span, now: datetime) ->
         "chunks": len(document.chunks),
         "names": list(dict.fromkeys(document.names)),
         "title_terms": list(document.title_terms),
-        "card": orjson.dumps(
-            [document.collection, number, document.id, document.source, document.title, document.url]
-        ).decode(),
         "updated_at": now.isoformat(timespec="seconds"),
     }
+
+
+def _origin(document: Document, number: int) -> str:
+    """What is shown of a chunk's document, with every chunk: no search looks a hundred documents up."""
+    shown = [document.collection, number, document.id, document.source, document.title, document.url]
+    return orjson.dumps(shown).decode()
 
 
 def _chunk_row(document: Document, chunk: Chunk, nth: int, hasher: Hasher, *, key: int, number: int) -> dict[str, Any]:

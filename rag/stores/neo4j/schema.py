@@ -39,8 +39,17 @@ _STEPS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE INDEX grapevine_related IF NOT EXISTS FOR ()-[r:RELATED]-() ON (r.chunk)",),
     # From format 3 on new vectors are bytes. Lists of floats stay as they are, and are found beside them; what read
-    # only those must not read on.
-    (),
+    # only those must not read on. Chunks say what is shown of their document, and documents where they begin.
+    (
+        (
+            "MATCH (d:Document) CALL (d) { MATCH (d)-[:HAS]->(c:Chunk) SET c.origin = coalesce(c.origin, d.card) }"
+            " IN TRANSACTIONS OF 100 ROWS"
+        ),
+        (
+            "MATCH (d:Document) CALL (d) { MATCH (d)-[:HAS]->(c:Chunk {ordinal: 0}) WHERE NOT c:Stale"
+            " SET d.first = c.key REMOVE d.card } IN TRANSACTIONS OF 1000 ROWS"
+        ),
+    ),
 )
 """Step n leads from version n to n + 1. Every statement may be repeated: two processes may start at once."""
 

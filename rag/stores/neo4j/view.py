@@ -7,7 +7,7 @@ that is permitted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rag.retrieval.candidates import Dense
 from rag.retrieval.view import ChunkInfo, Column, Floats, Link, Near, Rows, TextScores
 from rag.stores.neo4j.connection import Row
-from rag.stores.neo4j.encoding import Card, hashes_of, unpack_all, unpack_card, unpack_shown
+from rag.stores.neo4j.encoding import hashes_of, unpack_all, unpack_columns, unpack_head, unpack_shown
 from rag.stores.neo4j.statistics import Totals
 from rag.stores.vectors import fixed_point, sentence_cosines
 from rag.types import Language
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     live: int
     """How many of the chunks that were searched out are valid today."""
     chunks: list[Row]
-    """Each with its document's card, its own card, its vectors."""
+    """Each with its card, its vectors and what is known of its document."""
     titled: list[Row]
     links: list[Row]
 
@@ -42,40 +42,67 @@ class Found(NamedTuple):
 NOTHING = Found([], [], 0, 0, 0, [], [], [])
 
 
+class _Document(NamedTuple):
+    """Of a chunk's `origin`."""
+
+    collection: str
+    number: int
+    id: str
+    source: str
+    title: str
+    url: str | None
+
+
+class _Scored(NamedTuple):
+    """What one multiplication told of a question's vector."""
+
+    cosines: Floats
+    """By row; -1 without a vector."""
+    best: Floats
+    """By row: that of its best sentence; -1 without a vector."""
+    values: Floats
+    """Of each row that has vectors first its own, then its sentences'."""
+    starts: list[int]
+    """By row, and the end: where its values begin."""
+
+
 class FetchedView:
     """Rows ascend by (collection, order of ingest)."""
 
     def __init__(self, found: Found, totals: Totals, *, epoch: int, dimensions: int | None) -> None:
-        cards = [(orjson.loads(row[0]), unpack_card(row[1]), row[2]) for row in found.chunks]
-        whole = [each for each in cards if each[0][1] == each[1].document]
-        self.is_torn = len(whole) < len(cards)
-        """Whether chunks were seen of a version that was just being replaced; they are left out."""
-        cards = whole
-        cards.sort(key=lambda each: (each[0][0], each[1].document, each[1].key))
         self.epoch: int | None = epoch
         self._totals = totals
         self._dimensions = dimensions
-        self._cards = [card for _, card, _ in cards]
-        self._vectors = [vectors or b"" for *_, vectors in cards]
-        self._documents = list({card.document: document for document, card, _ in cards}.values())
-        self._document_at = {document[1]: at for at, document in enumerate(self._documents)}
-        self._row_at = {card.key: at for at, card in enumerate(self._cards)}
-        self.document_of: NDArray[np.int32] = np.array(
-            [self._document_at.get(card.document, -1) for card in self._cards], dtype=np.int32
-        )
+        known: dict[int, _Document] = {}
+        rows = []
+        for card, vectors, origin in found.chunks:
+            head = unpack_head(card)
+            document = known.get(head.document)
+            if document is None:
+                document = known[head.document] = _Document._make(orjson.loads(origin))
+            rows.append((document.collection, head.document, head.key, head, card, vectors or b""))
+        rows.sort()
+        self._heads = [row[3] for row in rows]
+        self._cards = [row[4] for row in rows]
+        self._vectors = [row[5] for row in rows]
+        numbers = list(dict.fromkeys([row[1] for row in rows]))
+        self._documents = [known[number] for number in numbers]
+        self._document_at = {number: at for at, number in enumerate(numbers)}
+        self._row_at = {row[2]: at for at, row in enumerate(rows)}
+        self.document_of: NDArray[np.int32] = np.array([self._document_at[row[1]] for row in rows], dtype=np.int32)
         self.first_row: NDArray[np.int32] = np.searchsorted(
-            self.document_of, np.arange(len(self._documents) + 1)
+            self.document_of, np.arange(len(self._documents) + 1, dtype=np.int32)
         ).astype(np.int32)
         self._found = found
         self._links: dict[tuple[str, int], list[Row]] = {}
         for link in found.links:
             self._links.setdefault((link[0], link[1]), []).append(link)
-        self._scored_for: tuple[Floats, tuple[Floats | None, list[Floats]]] | None = None
-        self._counted_for: tuple[Sequence[str], Column, NDArray[np.float64]] | None = None
+        self._scored_for: tuple[Floats, _Scored | None] | None = None
+        self._counted_for: tuple[Sequence[str], Column, NDArray[np.float32]] | None = None
 
     @property
     def rows(self) -> int:
-        return len(self._cards)
+        return len(self._heads)
 
     @property
     def documents(self) -> int:
@@ -88,7 +115,8 @@ class FetchedView:
 
     def cosines(self, vector: Floats) -> Floats | None:
         """Cosine of every row; None if none has a vector."""
-        return self._scored(vector)[0]
+        scored = self._scored(vector)
+        return None if scored is None else scored.cosines
 
     def near(self, vector: Floats) -> Near | None:
         """The same; the database has chosen the rows already."""
@@ -97,8 +125,15 @@ class FetchedView:
 
     def sentence_cosines(self, vector: Floats, rows: Rows) -> list[Floats]:
         """For each of these rows the cosines of its sentences."""
-        sentences = self._scored(vector)[1]
-        return [sentences[row] for row in rows]
+        scored = self._scored(vector)
+        if scored is None:
+            return [_NONE] * len(rows)
+        return [scored.values[scored.starts[row] + 1 : scored.starts[row + 1]] for row in rows.tolist()]
+
+    def best_sentences(self, vector: Floats, rows: Rows) -> Floats:
+        """For each of these rows the greatest of those."""
+        scored = self._scored(vector)
+        return np.full(len(rows), -1.0, dtype=np.float32) if scored is None else scored.best[rows]
 
     def text_scores(self, terms: Sequence[str], column: Column, *, k1: float, b: float) -> TextScores:
         """BM25 of every row, with the frequencies of all that is permitted."""
@@ -107,14 +142,14 @@ class FetchedView:
         chunks = self._totals.chunks
         idf = np.log(1.0 + np.maximum(chunks - frequency + 0.5, 0.5) / (frequency + 0.5))
         mean = max(self._totals.length / max(chunks, 1), 1e-9)
-        lengths = np.array([each.length for each in self._cards], dtype=np.float64)
+        lengths = np.array([head.length for head in self._heads], dtype=np.float64)
         norms = k1 * (1.0 - b + b * lengths / mean)
-        scores = (idf[:, np.newaxis] * (counts * (k1 + 1.0) / (counts + norms))).sum(axis=0)
+        scores = ((idf * (k1 + 1.0))[:, np.newaxis] * (counts / (counts + norms))).sum(axis=0)
         return TextScores(scores=scores.astype(np.float32), idf=idf.astype(np.float32))
 
     def holds(self, terms: Sequence[str], column: Column, rows: Rows) -> NDArray[np.bool_]:
         """Which of these rows hold which term."""
-        return np.asarray(self._counts(terms, column)[:, np.asarray(rows, dtype=np.int64)] > 0)
+        return np.asarray(self._counts(terms, column)[:, rows] > 0)
 
     def titled(self, keys: Sequence[str]) -> list[tuple[str, Rows]]:
         """Which of these names documents answer to."""
@@ -124,12 +159,12 @@ class FetchedView:
                 found.setdefault(name, set()).add(self._document_at[number])
         return [(key, np.array(sorted(found[key]), dtype=np.int32)) for key in keys if key in found]
 
-    def links_from(self, documents: Sequence[int], *, limit: int) -> list[Link]:
-        """Sentences of these documents that name others."""
+    def links_from(self, rows: Sequence[int], *, limit: int) -> list[Link]:
+        """Sentences of these chunks that name other documents."""
         links: list[Link] = []
-        for source in documents:
+        for source, chunks in self._by_document(rows).items():
             found: dict[tuple[int, int, int], Link] = {}
-            for row, sentences, target, degree, is_explicit in self._forward(self._documents[source][1]):
+            for row, sentences, target, degree, is_explicit in self._forward(self._documents[source].number, chunks):
                 for sentence in sentences:
                     if target != source and len(found) < limit:
                         link = Link(
@@ -150,7 +185,7 @@ class FetchedView:
         degrees: dict[str, int] = {}
         for target in documents:
             found: dict[tuple[int, int], Link] = {}
-            number = self._documents[target][1]
+            number = self._documents[target].number
             backward = self._links.get(("backward", number), [])[:]
             for link in backward:
                 name = link[8]
@@ -175,15 +210,15 @@ class FetchedView:
             links += found.values()
         return links
 
-    def shared_names(self, documents: Sequence[int], *, degree: tuple[int, int], limit: int) -> list[Link]:
-        """Rare names of these documents in sentences of others."""
+    def shared_names(self, rows: Sequence[int], *, degree: tuple[int, int], limit: int) -> list[Link]:
+        """Rare names of these chunks in sentences of other documents."""
         links: list[Link] = []
-        for source in documents:
-            number = self._documents[source][1]
+        for source, chunks in self._by_document(rows).items():
+            number = self._documents[source].number
             found: list[Link] = []
             for _, _, chunk, sentences, other, others, _, held_by, _ in self._links.get(("shared", number), []):
                 row, target = self._row_at.get(chunk), self._row_at.get(other)
-                if row is None or target is None or not degree[0] <= held_by <= degree[1]:
+                if row not in chunks or target is None or not degree[0] <= held_by <= degree[1]:
                     continue
                 if len(found) >= limit:
                     break
@@ -208,73 +243,74 @@ class FetchedView:
         return [self._info(int(row)) for row in rows]
 
     def _info(self, row: int) -> ChunkInfo:
-        collection, _, id_, source, title, url = self._documents[int(self.document_of[row])]
-        shown = unpack_shown(self._cards[row].shown)
+        document, head = self._documents[int(self.document_of[row])], self._heads[row]
+        shown = unpack_shown(self._cards[row][head.shown_at :])
         return ChunkInfo(
             passage_id=shown.passage_id,
-            document=id_,
-            source=source,
-            title=title,
-            collection=collection,
+            document=document.id,
+            source=document.source,
+            title=document.title,
+            collection=document.collection,
             text=shown.text,
             heading=shown.heading,
             page=shown.page,
-            url=url,
+            url=document.url,
             language=shown.language,
         )
 
-    def _forward(self, number: int) -> list[tuple[int, list[int], int, int, bool]]:
+    def _by_document(self, rows: Sequence[int]) -> dict[int, set[int]]:
+        found: dict[int, set[int]] = {}
+        for row in rows:
+            found.setdefault(int(self.document_of[row]), set()).add(int(row))
+        return found
+
+    def _forward(self, number: int, chunks: set[int]) -> list[tuple[int, list[int], int, int, bool]]:
         found = []
         for _, _, chunk, sentences, _, _, target, degree, name in self._links.get(("forward", number), []):
-            if chunk in self._row_at and target in self._document_at:
-                row, place = self._row_at[chunk], self._document_at[target]
+            row = self._row_at.get(chunk, -1)
+            if row in chunks and target in self._document_at:
+                place = self._document_at[target]
                 found.append((row, sentences, place, degree, name.startswith("@")))
         return sorted(found, key=lambda link: (not link[4], link[3], link[0]))
 
-    def _counts(self, terms: Sequence[str], column: Column) -> NDArray[np.float64]:
+    def _counts(self, terms: Sequence[str], column: Column) -> NDArray[np.float32]:
         """How often each row holds each term; shape (terms, rows). Asked for twice: for scores and for what is held."""
         if self._counted_for is None or self._counted_for[0] is not terms or self._counted_for[1] != column:
             self._counted_for = terms, column, self._count(terms, column)
         return self._counted_for[2]
 
-    def _count(self, terms: Sequence[str], column: Column) -> NDArray[np.float64]:
-        counts = np.zeros((len(terms), self.rows), dtype=np.float64)
+    def _count(self, terms: Sequence[str], column: Column) -> NDArray[np.float32]:
+        counts = np.zeros((len(terms), self.rows), dtype=np.float32)
         if not self.rows or not len(terms):
             return counts
-        packed = [_column(each, column) for each in self._cards]
-        hashes = np.concatenate([each[0] for each in packed])
-        times = np.concatenate([each[1] for each in packed])
-        rows = np.repeat(np.arange(self.rows), [len(each[0]) for each in packed])
+        hashes, times, sizes = unpack_columns(self._cards, self._heads, column)
+        rows = np.repeat(np.arange(self.rows), sizes)
         # A dozen comparisons of 10,000 numbers are several times as fast as 10,000 searches among a dozen.
         for place, wanted in enumerate(hashes_of(terms)):
-            at = np.flatnonzero(hashes == wanted)
+            at = (hashes == wanted).nonzero()[0]
             counts[place, rows[at]] = times[at]
         return counts
 
-    def _scored(self, vector: Floats) -> tuple[Floats | None, list[Floats]]:
-        """(cosines of the rows, cosines of their sentences), in one multiplication."""
+    def _scored(self, vector: Floats) -> _Scored | None:
         if self._scored_for is None or self._scored_for[0] is not vector:
             self._scored_for = vector, self._score(vector)
         return self._scored_for[1]
 
-    def _score(self, vector: Floats) -> tuple[Floats | None, list[Floats]]:
-        none = np.zeros(0, dtype=np.float32)
-        sentences = [none] * self.rows
+    def _score(self, vector: Floats) -> _Scored | None:
         if self._dimensions is None or not any(self._vectors):
-            return None, sentences
+            return None
         flat, counts = unpack_all(self._vectors, self._dimensions)
         values = sentence_cosines(flat, fixed_point(vector))
-        cosines = np.full(self.rows, -1.0, dtype=np.float32)
-        start = 0
-        for row, count in enumerate(counts):
-            if count:
-                cosines[row] = values[start]
-                sentences[row] = values[start + 1 : start + count]
-                start += count
-        return cosines, sentences
+        starts = np.zeros(self.rows + 1, dtype=np.int64)
+        np.cumsum(counts, out=starts[1:])
+        has_some = starts[1:] > starts[:-1]
+        firsts = starts[:-1][has_some]
+        cosines, best = np.full((2, self.rows), -1.0, dtype=np.float32)
+        cosines[has_some] = values[firsts]
+        of_sentences = values.copy()
+        of_sentences[firsts] = -1.0
+        best[has_some] = np.maximum.reduceat(of_sentences, firsts)
+        return _Scored(cosines, best, values, starts.tolist())
 
 
-def _column(card: Card, column: Column) -> tuple[Any, Any]:
-    if column == "folded" and card.folded is not None and card.folded_counts is not None:
-        return card.folded, card.folded_counts
-    return card.marked, card.marked_counts
+_NONE = np.zeros(0, dtype=np.float32)
