@@ -15,16 +15,16 @@ from datetime import UTC, date, datetime
 
 from neo4j import AsyncDriver
 
-from rag.cache.faq import Faq, PutOutcome
 from rag.errors import StoreError
 from rag.extracted import UnreadChunk
 from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, StoredDocument, Vectors
 from rag.records import Document
 from rag.retrieval.question import Asked, ask
 from rag.retrieval.view import ChunkInfo
-from rag.stores.neo4j import attaching, dump, extracted, faqs, reader, schema, writer
+from rag.stores.neo4j import attaching, dump, extracted, reader, schema, writer
 from rag.stores.neo4j.connection import COLD_S, Connection, PoolGauges, Transaction
 from rag.stores.neo4j.encoding import pack_vectors
+from rag.stores.neo4j.faq_nodes import FaqNodes
 from rag.stores.neo4j.retrieval import Retrieval
 from rag.stores.neo4j.rows import Given, given_vectors
 from rag.stores.neo4j.schema import Server, VectorOptions
@@ -45,7 +45,7 @@ def _local_now() -> datetime:
     return datetime.now(tz=UTC).astimezone()
 
 
-class Neo4jStore:
+class Neo4jStore(FaqNodes):
     """A database of a Neo4j server, 5.26 LTS or newer. The driver is the store's from then on: `close` closes it."""
 
     def __init__(
@@ -261,40 +261,6 @@ class Neo4jStore:
     async def close(self) -> None:
         """Close the connections. Later calls raise `StoreUnavailable`."""
         await self._connection.close()
-
-    # FAQs.
-
-    async def put_faq(self, faq: Faq) -> None:
-        """Add a FAQ, or replace the one with its id."""
-        await self.open()
-        await self._connection.write(lambda t: faqs.put(t, faq))
-
-    async def put_faq_if(self, faq: Faq, *, epoch: int, former: Faq | None) -> PutOutcome:
-        """The same, if neither the collection's documents nor the FAQ changed meanwhile."""
-        await self.open()
-        return await self._connection.write(lambda t: faqs.put_if(t, faq, epoch, former))
-
-    async def remove_faq(self, faq_id: str) -> Faq | None:
-        """Remove and return a FAQ; None if there is none."""
-        await self.open()
-        return await self._connection.write(lambda t: faqs.remove(t, faq_id))
-
-    async def faq(self, faq_id: str) -> Faq | None:
-        """The FAQ with this id; None if there is none."""
-        await self.open()
-        found = faqs.all_of(await self._connection.read(faqs.ONE, {"id": faq_id}))
-        return found[0] if found else None
-
-    async def faqs(self) -> tuple[Faq, ...]:
-        """All FAQs."""
-        await self.open()
-        return faqs.all_of(await self._connection.read(faqs.EVERYTHING))
-
-    async def faq_version(self) -> int:
-        """Grows with every change to any FAQ."""
-        await self.open()
-        rows = await self._connection.read(faqs.VERSION)
-        return int(rows[0][0]) if rows else 0
 
     async def _retrieval(self) -> Retrieval:
         return (await self._ready())[1]
