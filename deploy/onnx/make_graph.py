@@ -14,7 +14,7 @@ SkipLayerNormalization) were up to 12 % slower on a CPU with AVX-512 (docs/decis
 
 `minilm_questions.onnx` computes one text, `tokens` being of one dimension, with linear layers in integers: an operator
 of onnxruntime's CPU provider rounds each input to eight bits by its own smallest and largest value, and multiplies it
-with the weights that `rag/embeddings/integers.py` makes (docs/decisions/0190).
+with the weights that `rag/embeddings/integers.py` makes (docs/decisions/0190). Nothing is padded, so nothing is masked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from rag.embeddings import integers
-from rag.embeddings.integers import HEADS, HIDDEN, INNER, LAYERS, Linear
+from rag.embeddings.integers import HEADS, HIDDEN, INNER, LAYERS, WIDE, Linear
 from rag.embeddings.weights import find_weights, places
 
 POSITIONS, WORDS = 512, 30522
@@ -162,11 +162,14 @@ def build() -> onnx.ModelProto:
 
 def in_integers(g: Graph, x: str, linear: Linear) -> str:
     """Fully connected layers of rows of tokens, computed together."""
-    if linear.divides:
-        x = g.op("Mul", x, g.made(f"{linear.name}.inverse", linear.inputs))
+    divided = g.op("Mul", x, g.made(f"{linear.name}.inverse", linear.inputs)) if linear.divides else x
     weight = g.made(f"{linear.name}.weight", linear.inputs, linear.outputs, kind=TensorProto.INT8)
     scale, bias = (g.made(f"{linear.name}.{kind}", linear.outputs) for kind in ("scale", "bias"))
-    return g.op("DynamicQuantizeMatMul", x, weight, scale, "", bias, domain=MICROSOFT)
+    rows = g.op("DynamicQuantizeMatMul", divided, weight, scale, "", bias, domain=MICROSOFT)
+    if not linear.is_split:
+        return rows
+    channels = g.op("Gather", x, g.made(f"{linear.name}.channels", WIDE, kind=TensorProto.INT32), axis=1)
+    return g.op("Gemm", channels, g.made(f"{linear.name}.wide", WIDE, linear.outputs), rows)
 
 
 def question_layer(g: Graph, x: str, name: str, linear: Mapping[str, Linear]) -> str:
@@ -183,8 +186,7 @@ def question_layer(g: Graph, x: str, name: str, linear: Mapping[str, Linear]) ->
     attended = in_integers(g, g.op("Reshape", mixed, g.ints(-1, HIDDEN)), linear[f"{name}.attention.output"])
     x = g.norm(g.op("Add", attended, x), f"{name}.attention.output.LayerNorm")
     inner = g.op("Gelu", in_integers(g, x, linear[f"{name}.intermediate"]))
-    last = linear.get(f"{name}.output")
-    outer = in_integers(g, inner, last) if last else g.linear(inner, f"{name}.output.dense", HIDDEN, INNER)
+    outer = in_integers(g, inner, linear[f"{name}.output"])
     return g.norm(g.op("Add", outer, x), f"{name}.output.LayerNorm")
 
 

@@ -96,7 +96,7 @@ class IntegerSession:
     def __init__(self, weights: Weights) -> None:
         """Round the weights and open the graph: some 0.1 s. Raises `EmbeddingError`, also if it computes wrong."""
         calibration = integers.read_calibration()
-        made = integers.in_integers(weights.tensors(), calibration.factors)
+        made = integers.in_integers(weights.tensors(), calibration)
         files = {"model.safetensors": weights.model, integers.FILE: made}
         self._session = _opened(_QUESTIONS_GRAPH, files, threads=1, providers=[_CPU])
         probe = self._session.run(calibration.probe)

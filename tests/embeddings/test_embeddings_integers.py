@@ -25,7 +25,7 @@ MONEY = [
     "Is 12,000,000 the most that is paid for each event, or 100,000,000?",
     "0 00 000 0000 00000",
 ]
-"""Texts whose vectors were wrong by a cosine of up to .93 while all layers were in integers."""
+"""Texts whose vectors had a cosine of down to .93 while no channel stayed in full precision."""
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,14 @@ async def asked(model: MiniLM, texts: list[str]) -> Vectors:
 
 
 async def test_vectors_of_questions_are_near_the_exact_ones(texts: list[str]) -> None:
-    """Over the sample's questions and what was hard to round: a cosine of .99 at least, of .997 on average."""
+    """Over the sample's questions and what was hard to round: a cosine of .995 at least, of .998 on average."""
     model = await MiniLM.open()
     try:
         found = cosines(await asked(model, texts), model.embed_now(texts))
     finally:
         await model.close()
-    assert found.min() >= 0.99
-    assert found.mean() >= 0.997
+    assert found.min() >= 0.995
+    assert found.mean() >= 0.998
 
 
 async def test_a_question_has_one_vector_whoever_else_asks(texts: list[str]) -> None:
@@ -122,7 +122,7 @@ def test_a_cpu_computes_questions_in_integers(minilm: MiniLM) -> None:
 def test_weights_have_seven_bits(weights: Weights) -> None:
     """No weight is larger than 63, so that two products fit into 16 bits; every array of the graph is filled."""
     calibration = integers.read_calibration()
-    made = integers.in_integers(weights.tensors(), calibration.factors)
+    made = integers.in_integers(weights.tensors(), calibration)
     for linear in integers.linears():
         offset, length = integers.layout()[f"{linear.name}.weight"]
         matrix = made[offset : offset + length].view(np.int8)
