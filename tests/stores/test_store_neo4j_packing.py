@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.records import Chunk
@@ -72,6 +72,7 @@ def test_vectors_come_back_within_rounding(sentences: list[str]) -> None:
     assert np.abs(rows / scales[:, np.newaxis] - matrix).max() < 0.01
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(texts, st.sampled_from(SPANS), st.booleans()), max_size=12), st.integers(1, 5))
 def test_sums_of_changes_are_a_recount(story: list[tuple[str, tuple[str, str], bool]], per_write: int) -> None:
     """However writes were cut and summed up, each term stands in as many chunks as a count of what is left says"""
