@@ -79,7 +79,10 @@ async def serve_vectors(embedder: MiniLM, path: Path) -> AsyncIterator[None]:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = json.loads(await reader.readline())
-        vectors = await embedder.embed(asked["texts"], urgent=asked["is_question"])
+        if asked["is_question"]:
+            vectors = await embedder.embed(asked["texts"], urgent=True)
+        else:  # by `embed` it would yield the cores to whatever else runs on the machine, for an hour if need be
+            vectors = await asyncio.to_thread(embedder.embed_now, asked["texts"])
         writer.write(base64.b64encode(vectors.astype("float32").tobytes()) + b"\n")
         await writer.drain()
         writer.close()
