@@ -122,6 +122,7 @@ class LightRag:
             ),
             tokenizer=Tokenizer("words", _Words()),
             embedding_batch_num=64,
+            default_embedding_timeout=600,  # 60 s are too few on a busy machine
         )
         await self._rag.initialize_storages()
         self._know_vectors()
