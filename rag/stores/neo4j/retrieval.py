@@ -19,7 +19,7 @@ from rag.stores.neo4j.connection import Connection, ServerRefused
 from rag.stores.neo4j.encoding import hashes_of
 from rag.stores.neo4j.query import parameters, retrieval
 from rag.stores.neo4j.schema import online_indexes, vector_index
-from rag.stores.neo4j.statistics import CollectionStatistics, Delta, Totals, delta_of, totals
+from rag.stores.neo4j.statistics import CollectionStatistics, Delta, Totals, delta_of, few, totals
 from rag.stores.neo4j.view import NOTHING, FetchedView, Found
 from rag.types import Language
 
@@ -244,15 +244,13 @@ class Retrieval:
 
 
 def _collections(rows: Sequence[Any], held: Mapping[str, Delta]) -> dict[str, CollectionStatistics]:
-    return {
-        name: CollectionStatistics(
-            latest=texts,
-            has_vectors=vectors,
-            deltas={id_: held[id_] if values is None else delta_of(values) for id_, values in deltas},
-        )
-        for _, _, name, _, texts, vectors, deltas in rows
-        if name is not None
-    }
+    found = {}
+    for _, _, name, _, texts, vectors, read in rows:
+        if name is None:
+            continue
+        deltas = {id_: held[id_] if values is None else delta_of(values) for id_, values in read}
+        found[name] = CollectionStatistics(latest=texts, has_vectors=vectors, deltas=deltas, sums=few(deltas.values()))
+    return found
 
 
 def _is_current(found: Found, known: Known, collections: frozenset[str]) -> bool:

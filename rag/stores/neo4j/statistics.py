@@ -26,8 +26,8 @@ ALWAYS_FROM, ALWAYS_UNTIL = "", "9999-12-31"
 MERGE_FROM = 24
 """Sum up once there are so many."""
 
-_LARGE = 50_000
-"""Terms: adding up fewer takes a millisecond or two after each write, adding up more is left to the writers."""
+_LARGE = 30_000
+"""Terms: adding up fewer takes a few milliseconds after each write, adding up more is left to the writers."""
 
 Span = tuple[str, str]
 Counts = NDArray[np.int32]
@@ -112,6 +112,16 @@ def merged(deltas: Iterable[Delta]) -> list[Delta]:
     return summed
 
 
+def few(deltas: Iterable[Delta]) -> list[Delta]:
+    """The small ones summed up: every question looks into each, and every write adds one."""
+    large: list[Delta] = []
+    small: list[Delta] = []
+    for delta in deltas:
+        is_large = any(len(bag.hashes) >= _LARGE for bag in delta.bags.values())
+        (large if is_large else small).append(delta)
+    return large + (merged(small) if len(small) > 1 else small)
+
+
 def _summed(bags: Sequence[Bag]) -> Bag:
     hashes, inverse = np.unique(np.concatenate([bag.hashes for bag in bags]), return_inverse=True)
     counts = np.bincount(inverse, np.concatenate([bag.counts for bag in bags]), minlength=len(hashes)).astype(np.int32)
@@ -176,6 +186,8 @@ class CollectionStatistics:
     has_vectors: bool = False
     deltas: Mapping[str, Delta] = field(default_factory=dict)
     """By id."""
+    sums: Sequence[Delta] = ()
+    """What they add up to, in few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +197,7 @@ class Totals:
     chunks: int
     length: int
     languages: Mapping[Language, int]
-    bags: Mapping[str, Sequence[Bag]]
-    """Their sums are what counts."""
+    deltas: Sequence[Delta]
 
     def frequencies(self, hashes: Hashes, column: Column) -> NDArray[np.int64]:
         """In how many chunks each term stands."""
@@ -202,17 +213,15 @@ class Totals:
 
     def _sum(self, bags: Sequence[str], hashes: Hashes) -> NDArray[np.int64]:
         total = np.zeros(len(hashes), dtype=np.int64)
-        for name in bags:
-            for bag in self.bags[name]:
-                total += bag.of(hashes)
+        for delta in self.deltas:
+            for name in bags:
+                total += delta.bags[name].of(hashes)
         return total
 
 
 def totals(collections: Iterable[CollectionStatistics], today: str) -> Totals:
     """What is valid `today` (an ISO date)."""
-    deltas = [
-        delta for each in collections for delta in each.deltas.values() if delta.span[0] <= today <= delta.span[1]
-    ]
+    deltas = [delta for each in collections for delta in each.sums if delta.span[0] <= today <= delta.span[1]]
     languages: Counter[Language] = Counter()
     for delta in deltas:
         languages.update(delta.languages)
@@ -220,13 +229,5 @@ def totals(collections: Iterable[CollectionStatistics], today: str) -> Totals:
         chunks=sum(delta.chunks for delta in deltas),
         length=sum(delta.length for delta in deltas),
         languages={name: count for name, count in languages.items() if count > 0},
-        bags={name: _few([delta.bags[name] for delta in deltas]) for name in _BAGS},
+        deltas=deltas,
     )
-
-
-def _few(bags: Sequence[Bag]) -> list[Bag]:
-    """The small ones summed up: every question looks into each, and every write adds one."""
-    bags = sorted((bag for bag in bags if len(bag.hashes)), key=lambda bag: -len(bag.hashes))
-    large = next((at for at, bag in enumerate(bags) if len(bag.hashes) < _LARGE), len(bags))
-    small = bags[large:]
-    return bags[:large] + ([_summed(small)] if len(small) > 1 else small)
