@@ -5,6 +5,8 @@ with ours: all cores on each batch (8 and 32 texts of similar length), and one t
 ratio is taken against the best of the three, median of the rounds, because a shared machine changes every absolute
 figure; processor time per text tells what others on the machine do not disturb (they do disturb `ours`, whose bulk
 threads yield to them). Questions are timed one at a time with the machine idle and while bulk work is running.
+Their integers (docs/decisions/0190) are measured beside full precision on one thread, in turns, by that thread's time:
+right after each other, and each after 48 MB of other memory were read.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import onnxruntime  # type: ignore[import-untyped] # it ships no types
 
 from rag.embeddings.batching import batches
 from rag.embeddings.minilm import MiniLM
-from rag.embeddings.runtime import Session, available_providers, cores
+from rag.embeddings.runtime import IntegerSession, Session, available_providers, cores
 from rag.embeddings.weights import find_weights, read_weights
 from rag.embeddings.wordpiece import WordPiece
 
@@ -148,6 +150,34 @@ async def questions(raw: Raw, model: MiniLM, texts: list[str], rounds: int) -> d
     return {"tokens": len(tokens[0]), **figures, "slower_during_bulk": [round(value, 2) for value in slower]}
 
 
+def precisions(raw: Raw, rounds: int) -> dict[str, Any]:
+    """Processor milliseconds of one question in full precision and in integers, and how near the vectors are."""
+    sessions: dict[str, Session | IntegerSession] = {
+        "full precision": raw.apart,
+        "integers": IntegerSession(raw.weights),
+    }
+    asked = [raw.tokenizer.encode(text) for text in sentences(random.Random(2), 40, 8, 24)]
+    other = np.ones(12_000_000, np.float32)
+    spent: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for caches in ("warm", "cold"):
+            for name, session in sessions.items():
+                for ids in asked:
+                    if caches == "cold":
+                        other.sum()
+                    started = time.thread_time()
+                    session.run([ids])
+                    spent.setdefault(f"{name}, {caches}", []).append(time.thread_time() - started)
+    exact, near = (np.concatenate([session.run([ids]) for ids in asked]) for session in sessions.values())
+    cosines = (exact * near).sum(axis=1)
+    return {
+        "tokens": round(sum(map(len, asked)) / len(asked), 1),
+        "cpu_ms": {name: round(statistics.median(found) * 1e3, 2) for name, found in spent.items()},
+        "cosine_mean": round(float(cosines.mean()), 4),
+        "cosine_least": round(float(cosines.min()), 4),
+    }
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     info = Path("/proc/cpuinfo")
@@ -174,11 +204,12 @@ def main() -> None:
     started = time.perf_counter()
     model = MiniLM.load()
     result["open_s"] = round(time.perf_counter() - started, 2)
-    result["device"] = model.device
+    result["device"], result["precision"] = model.device, model.precision
     raw = Raw()
     loop = asyncio.new_event_loop()
     loop.run_until_complete(model.embed(chunks[:8]))
     result["questions"] = loop.run_until_complete(questions(raw, model, chunks, arguments.rounds))
+    result["precisions"] = precisions(raw, arguments.rounds)
     result["chunks"] = throughput(raw, model, chunks, arguments.rounds, loop)
     result["sentences"] = throughput(raw, model, short, arguments.rounds, loop)
     result["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

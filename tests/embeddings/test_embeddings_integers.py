@@ -119,6 +119,13 @@ def test_a_cpu_computes_questions_in_integers(minilm: MiniLM) -> None:
         assert minilm.precision == "7-bit integers"
 
 
+def test_the_known_vector_is_what_full_precision_computes(weights: Weights) -> None:
+    """What integers are judged by belongs to the published weights."""
+    known = integers.read_calibration()
+    exact = Session(weights, threads=1, providers=CPU).run([known.probe.tolist()])[0]
+    assert np.abs(exact - known.vector).max() < 1e-3
+
+
 def test_weights_have_seven_bits(weights: Weights) -> None:
     """No weight is larger than 63, so that two products fit into 16 bits; every array of the graph is filled."""
     calibration = integers.read_calibration()
