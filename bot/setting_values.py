@@ -22,6 +22,7 @@ _WEBHOOK_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?")
 _OWN_PATHS = frozenset({"api", "static", "slack", "metrics", "monitoring", "ws"})
 _NEO4J_SCHEMES = frozenset({"bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc"})
 _REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
+LONGEST_TIMEOUT_S = 600
 
 
 class VectorIndex(NamedTuple):
@@ -48,6 +49,29 @@ def parse_vector_index(text: str) -> VectorIndex:
     if quantisation not in {"none", "scalar", "binary"}:
         raise ValueError("quantisation is `none`, `scalar` or `binary`")
     return VectorIndex(m, ef_construction, quantisation)
+
+
+class Neo4jTimeouts(NamedTuple):
+    """`NEO4J_TIMEOUTS`, parsed: seconds."""
+
+    acquisition: float = 2.0
+    connect: float = 1.0
+    liveness: float = 30.0
+
+
+def parse_neo4j_timeouts(text: str) -> Neo4jTimeouts:
+    """The parts that `text` names over the defaults. Raises `ValueError` naming the accepted form."""
+    given = dict(part.partition("=")[::2] for part in text.split())
+    form = "must be a list like `acquisition=2 connect=1 liveness=30`, in seconds"
+    if not given.keys() <= set(Neo4jTimeouts._fields):
+        raise ValueError(form)
+    try:
+        seconds = {name: float(value) for name, value in given.items()}
+    except ValueError as error:
+        raise ValueError(form) from error
+    if not all(0 < value <= LONGEST_TIMEOUT_S for value in seconds.values()):
+        raise ValueError(f"each goes from above 0 to {LONGEST_TIMEOUT_S} seconds")
+    return Neo4jTimeouts(**seconds)
 
 
 def parse_price(text: str) -> tuple[float, float]:
@@ -181,6 +205,7 @@ SlackAppToken = Annotated[
     SecretStr, _secret_like(r"xapp-.*", "must look like `xapp-...`: an App-Level Token of your Slack app")
 ]
 ModelPrice = Annotated[str, _understood_by(parse_price)]
+Neo4jTimeoutsText = Annotated[str, _understood_by(parse_neo4j_timeouts)]
 VectorIndexText = Annotated[str, _understood_by(parse_vector_index)]
 EmbeddingModel = Annotated[str, _understood_by(parse_model)]
 RerankerName = Annotated[str, _understood_by(parse_rerank)]

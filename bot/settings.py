@@ -25,6 +25,7 @@ from bot.setting_values import (
     ExistingFile,
     HttpUrl,
     ModelPrice,
+    Neo4jTimeoutsText,
     Neo4jUri,
     Networks,
     People,
@@ -119,6 +120,11 @@ class Settings(BaseModel):
     neo4j_password: SecretStr | None = _field("NEO4J_PASSWORD", None, "Its password; unset: no login.")
     neo4j_database: str = _field("NEO4J_DATABASE", "neo4j", "Database in Neo4j.")
     neo4j_pool_size: PoolSize = _field("NEO4J_POOL_SIZE", 50, "Connections to Neo4j that may be open at once.")
+    neo4j_timeouts: Neo4jTimeoutsText = _field(
+        "NEO4J_TIMEOUTS",
+        "acquisition=2 connect=1 liveness=30",
+        "Seconds to wait for a free connection and for a new one, and how long an idle one is trusted unchecked.",
+    )
     neo4j_vector_index: VectorIndexText = _field(
         "NEO4J_VECTOR_INDEX",
         "m=16 ef_construction=200 quantisation=none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.setting_values import parse_neo4j_timeouts
 from bot.settings import Settings
 from bot.tls import trust
 
@@ -23,16 +24,16 @@ def neo4j_driver(settings: Settings, uri: str) -> AsyncDriver:
     """The one driver of the process, with its pool; not connected yet."""
     from neo4j import AsyncGraphDatabase, NotificationMinimumSeverity  # noqa: PLC0415 - see the top
 
-    password = settings.neo4j_password
+    password, timeouts = settings.neo4j_password, parse_neo4j_timeouts(settings.neo4j_timeouts)
     return AsyncGraphDatabase.driver(
         uri,
         auth=(settings.neo4j_username, password.get_secret_value()) if password else None,
         max_connection_pool_size=settings.neo4j_pool_size,
         # The driver's own 60, 30 and 30 seconds are longer than anybody waits for an answer.
-        connection_acquisition_timeout=2.0,
-        connection_timeout=1.0,
+        connection_acquisition_timeout=timeouts.acquisition,
+        connection_timeout=timeouts.connect,
         max_transaction_retry_time=0.0,  # the store retries, and knows what may be
-        liveness_check_timeout=30.0,
+        liveness_check_timeout=timeouts.liveness,
         keep_alive=True,
         notifications_min_severity=NotificationMinimumSeverity.OFF,
         telemetry_disabled=True,

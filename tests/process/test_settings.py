@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.setting_values import parse_neo4j_timeouts
 from bot.settings import SettingsError, load
 
 
@@ -50,11 +51,21 @@ def test_a_name_like_no_other_points_to_the_list() -> None:
         ),
         ({"GRAPEVINE_API_TOKENS": "short"}, "GRAPEVINE_API_TOKENS: every token"),
         ({"EMBEDDING_MODEL": "word2vec"}, "EMBEDDING_MODEL: "),
+        ({"NEO4J_VECTOR_INDEX": "m=many"}, "NEO4J_VECTOR_INDEX: must be a list like `m=16 ef_construction=200"),
+        ({"NEO4J_VECTOR_INDEX": "quantisation=int4"}, "NEO4J_VECTOR_INDEX: quantisation is `none`, `scalar`"),
+        ({"NEO4J_TIMEOUTS": "2"}, "NEO4J_TIMEOUTS: must be a list like `acquisition=2 connect=1 liveness=30`"),
+        ({"NEO4J_TIMEOUTS": "connect=0"}, "NEO4J_TIMEOUTS: each goes from above 0 to 600 seconds"),
     ],
 )
 def test_a_malformed_value_is_named_with_the_accepted_form(environ: dict[str, str], says: str) -> None:
     """Every malformed value yields a line that begins with its setting."""
     assert problem(**environ).startswith(says)
+
+
+def test_a_list_of_parts_keeps_the_defaults_of_the_others() -> None:
+    """Of Neo4j's timeouts only those that are named change"""
+    assert parse_neo4j_timeouts("connect=0.5") == (2.0, 0.5, 30.0)
+    assert parse_neo4j_timeouts(load({}, None)[0].neo4j_timeouts) == (2.0, 1.0, 30.0)
 
 
 def test_a_malformed_secret_is_not_repeated() -> None:
