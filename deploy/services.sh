@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts the servers that tests marked `services` need (Neo4j 5.26 and 2026.08, Redis 7 and 8) and installs a browser
-# for them, on a Debian machine: everything pinned, cached in .services/, on 127.0.0.1 only. Addresses go to
-# .services/env. What cannot be had here is said in one line and left out.
+# and Docker Compose for them, on a Debian machine: everything pinned, cached in .services/, on 127.0.0.1 only.
+# Addresses go to .services/env. What cannot be had here is said in one line and left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ROOT=$PWD/.services
@@ -172,6 +172,7 @@ write_env() {
 start() {
   local failed=0 waiting=()
   want chromium chromium || say "Chromium left out: install it by hand; this script knows only apt-get as root"
+  want docker-compose docker-compose || say "Docker Compose left out: the test that reads docker-compose.yml with it is skipped"
   # 5.26 runs on Java 17 too; the newest is taken, because vector search is faster there.
   launch_neo4j neo4j-5.26 27687 org.neo4j.server.CommunityEntryPoint 17 && waiting+=(neo4j-5.26)
   launch_neo4j neo4j-2026.08 27788 org.neo4j.server.Neo4jCommunity 21 && waiting+=(neo4j-2026.08)
