@@ -22,6 +22,7 @@ from rag.types import Mode, Passage, Timings
 MAX_K = 100
 _FEW_ROWS = 200
 """Ranking so few takes 2 ms: beside fifty others a thread waits longer than that for its turn at the interpreter."""
+_SHARE_OF_TIME = 0.9
 _UNDERSTOOD_SHARE = 0.2
 """If the embedder understands less of the documents than this, its vectors weigh little whatever the question's
 language."""
@@ -57,7 +58,8 @@ class Search:
             opening.cancel()
             raise
         opened = await opening
-        left_s = None if deadline is None else deadline.remaining_s()
+        # Less than there is, so that a store that does not answer is what is told, and not that the time was up.
+        left_s = None if deadline is None else _SHARE_OF_TIME * deadline.remaining_s()
         view, asked, scores = await opened.view(vectors, pool=max(POOL, k), seconds=left_s)
         finish = partial(self._finish, view, asked, scores, k, mode)
         passages, relevant = finish() if view.rows <= _FEW_ROWS else await asyncio.to_thread(finish)
