@@ -24,8 +24,13 @@ MAX_LINKS = 12
 """Links followed of one document, each way and kind."""
 MAX_TARGETS = 30
 """Linked documents looked at closely: those that gain most."""
+FEW_DOCUMENTS = 4
+"""A title that more documents share than this names none of them."""
 MAX_SHARED = 4
 """Rare names followed of one document: the rarest. Twelve found the same documents (docs/decisions/0195)."""
+MAX_PLACES = 64
+"""A name that stands in more chunks is none of those, however few documents hold it: a manual names its product on
+every page."""
 SHARED_DEGREE = (2, 4)
 """A name is a bridge if so many documents hold it: one bridges nothing, and of more of them none is worth much."""
 

@@ -6,15 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from rag.retrieval.candidates import MAX_TARGETS, POOL, SEEDS, Bridge, Candidates, Ints, distinct, linked, top
+from rag.retrieval.candidates import (
+    FEW_DOCUMENTS,
+    MAX_TARGETS,
+    POOL,
+    SEEDS,
+    Bridge,
+    Candidates,
+    Ints,
+    distinct,
+    linked,
+    top,
+)
 from rag.retrieval.question import Asked
 from rag.retrieval.rank import Weights, base_scores, strength
 from rag.retrieval.view import Floats, Near, TextScores, View
 
 K1 = 1.2
 B = 0.75
-_FEW_DOCUMENTS = 4
-"""A title that more documents share than this names none of them."""
 
 
 def search_text(view: View, asked: Asked) -> TextScores:
@@ -131,7 +140,7 @@ def _titled(view: View, asked: Asked) -> dict[int, float]:
     taken: list[str] = []
     shares: dict[int, float] = {}
     for key, documents in named:
-        if len(documents) > _FEW_DOCUMENTS or any(f" {key} " in f" {longer} " for longer in taken):
+        if len(documents) > FEW_DOCUMENTS or any(f" {key} " in f" {longer} " for longer in taken):
             continue
         if " " not in key and key not in asked.names:
             continue

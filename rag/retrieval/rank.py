@@ -136,7 +136,7 @@ def standardised(values: Floats, reference: NDArray[np.bool_] | None = None) -> 
     mean = np.add.reduce(sample) / np.float32(len(sample))
     away = sample - mean
     deviation = float(np.sqrt(away.dot(away) / len(sample)))
-    if deviation < 1e-6:  # all alike: nothing to tell them apart by
+    if deviation < 1e-6 * max(1.0, abs(float(mean))):  # all alike: nothing to tell them apart by
         return np.zeros_like(values)
     return np.asarray((values - mean) / np.float32(deviation), np.float32)
 

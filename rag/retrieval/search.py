@@ -29,7 +29,7 @@ language."""
 
 
 class Search:
-    """Finds passages. CPU work runs in threads; the question's embedding and its full-text search overlap."""
+    """Finds passages. More than a little CPU work runs in threads; the embedding and the full-text search overlap."""
 
     def __init__(self, knowledge: Knowledge | QueriedKnowledge, embedder: Embedder | None) -> None:
         """`embedder` None: words, titles and names alone."""

@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.stores.segment import DocumentLabel
 from rag.stores.snapshot import Part
 from rag.stores.textindex import Numbers
 
@@ -55,11 +54,6 @@ class Layout:
         if rows and part.places is not None:
             places = places[part.places]
         return _shifted(part.document_at, places, int(self.document_starts[at]))
-
-    def document_label(self, document: int) -> DocumentLabel:
-        """What is known of a document."""
-        at, place = self.document_places_of(np.array([document]))
-        return self.parts[int(at[0])].segment.document_labels[int(place[0])]
 
     def _numbered(self) -> Iterator[tuple[int, Part]]:
         return enumerate(self.parts)

@@ -1,6 +1,6 @@
 """Bridges between documents, joined when asked: names in sentences with the names that documents answer to.
 
-Everything is bounded by the documents asked for and by `limit`, never by how popular a name is.
+Everything is bounded by the chunks asked for and by `limit`, never by how popular a name is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.retrieval.candidates import MAX_PLACES
 from rag.retrieval.view import Link
 from rag.stores.encoding import Hashes, is_explicit
 from rag.stores.layout import Layout
@@ -122,6 +123,7 @@ def shared_names(layout: Layout, rows: Sequence[int], degree: tuple[int, int], l
     for said in _said(layout, rows):
         held = _held_by(layout, said)
         is_wanted = ~is_explicit(said.keys) & (held >= degree[0]) & (held <= degree[1])
+        is_wanted &= _places(layout, said) <= MAX_PLACES
         degrees, said = held[is_wanted], said.kept(is_wanted)  # noqa: PLW2901 - the others are of no use
         # Each of these names stands in another document too, so no more than `limit` of them are needed.
         order = np.lexsort((np.arange(len(degrees)), degrees))
@@ -195,6 +197,19 @@ def _held_by(layout: Layout, said: _Said) -> NDArray[np.int64]:
     """For each name how many documents hold it in a sentence."""
     own = layout.parts[said.part].held_by[said.places].astype(np.int64)
     return own + _spread(layout, said.keys, but=said.part)
+
+
+def _places(layout: Layout, said: _Said) -> NDArray[np.int64]:
+    """For each name in how many sentences it stands."""
+    total = np.zeros(len(said.keys), dtype=np.int64)
+    for at, part in enumerate(layout.parts):
+        mentions = part.segment.mentions
+        if at == said.part:
+            total += mentions.first[said.places + 1] - mentions.first[said.places]
+        else:
+            starts, ends = mentions.slices(said.keys)
+            total += ends - starts
+    return total
 
 
 def _answers(layout: Layout, document: int) -> Hashes:

@@ -189,10 +189,6 @@ class SegmentView:
         found = links.titled(self._layout, hash_all(keys))
         return [(key, documents) for key, documents in zip(keys, found, strict=True) if len(documents)]
 
-    def names_of(self, documents: Sequence[int]) -> list[tuple[str, ...]]:
-        """The keys that each of these documents answers to."""
-        return [label.names for label in map(self._layout.document_label, documents)]
-
     def links_from(self, rows: Sequence[int], *, limit: int) -> list[Link]:
         """Sentences of these chunks that name other documents."""
         return links.links_from(self._layout, rows, limit)

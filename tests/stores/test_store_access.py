@@ -93,7 +93,6 @@ def seen(view: SegmentView) -> list[object]:
         [view.holds(words, column, rows).tobytes() for column in ("marked", "folded")],
         [each.tobytes() for each in view.sentence_cosines(question, rows)],
         [(key, found.tolist()) for key, found in view.titled(names)],
-        view.names_of(documents),
         view.links_from(rows.tolist(), limit=3),
         view.links_to(documents, limit=3),
         view.shared_names(rows.tolist(), degree=(2, 3), limit=4),

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rag.records import Document
+from rag.retrieval.candidates import FEW_DOCUMENTS, MAX_PLACES
+from rag.retrieval.gather import gather
 from rag.retrieval.question import ask
+from rag.retrieval.rank import weights_for
 from rag.retrieval.view import View
 from rag.stores.embedded import EmbeddedStore
+from rag.stores.neo4j import Neo4jStore
 from tests.support.knowledge import embed, embed_all, make_document
-from tests.support.neo4j import EmptyNeo4j
+from tests.support.neo4j import EmptyNeo4j, empty_neo4j
 
 PUBLIC = frozenset({"public"})
 LIBRARY = (
@@ -46,6 +54,31 @@ async def filled(store: EmbeddedStore, documents: tuple[Document, ...] = LIBRARY
     await embed_all(store)
     await store.load()
     return store.view(PUBLIC)
+
+
+Opened = Callable[[Sequence[Document], str], Awaitable[View]]
+"""What a store knows of a question over these documents."""
+
+
+@pytest.fixture(params=["embedded", pytest.param("neo4j", marks=pytest.mark.services)])
+async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opened]:
+    async with AsyncExitStack() as stack:
+        held: EmbeddedStore | Neo4jStore
+        if request.param == "embedded":
+            held = EmbeddedStore(tmp_path / "opened.db")
+            stack.push_async_callback(held.close)
+        else:
+            held = (await stack.enter_async_context(empty_neo4j("5"))).store()
+
+        async def view_of(documents: Sequence[Document], text: str) -> View:
+            await held.put(documents)
+            await embed_all(held)
+            await held.load()
+            if isinstance(held, EmbeddedStore):
+                return held.view(PUBLIC)
+            return await held.view_for(replace(ask(text), vector=embed([text])[0]), PUBLIC, pool=10)
+
+        yield view_of
 
 
 def row_of(view: View, text: str) -> int:
@@ -86,6 +119,82 @@ async def test_the_best_sentence_is_the_greatest(store: EmbeddedStore) -> None:
     greatest = [max(each.tolist(), default=-1.0) for each in view.sentence_cosines(vector, rows)]
     assert view.best_sentences(vector, rows).tolist() == greatest
     assert greatest.count(-1.0) == 1
+
+
+def shared(view: View, rows: list[int]) -> list[tuple[str, int]]:
+    """The documents that rare names lead to, with the number of those that hold the name."""
+    found = view.shared_names(rows, degree=(2, 4), limit=4)
+    infos = view.infos([link.target_row for link in found if link.target_row is not None])
+    return [(info.document, link.degree) for info, link in zip(infos, found, strict=True)]
+
+
+async def test_the_rarest_name_of_a_document_comes_first(opened: Opened) -> None:
+    """Whichever of its found chunks holds it: a name of two documents before those of four"""
+    others = [make_document(f"o{at}", "[Alpha] and [Beta].") for at in range(3)]
+    view = await opened(
+        [make_document("q", "zebra [Alpha], [Beta].", "zebra [Needle]."), make_document("n", "[Needle]."), *others],
+        "zebra",
+    )
+    rows = [row_of(view, "[Alpha], [Beta]"), row_of(view, "zebra [Needle]")]
+    links = shared(view, rows)
+    assert links[0] == ("n", 2)
+    assert {degree for _, degree in links[1:]} == {4}
+    assert len(links) == 4
+
+
+async def test_written_links_leave_room_for_rare_names(opened: Opened) -> None:
+    """Ten links in a chunk do not hide the name that it shares with another document"""
+    links = " ".join(f"[@t{at}]" for at in range(10))
+    targets = [make_document(f"t{at}", "Nothing else.") for at in range(10)]
+    both = [make_document("q", f"zebra {links} [Zulu]."), make_document("z", f"{links} [Zulu].")]
+    view = await opened([*both, *targets], "zebra")
+    assert ("z", 2) in shared(view, [row_of(view, "zebra")])
+
+
+async def test_a_name_on_every_page_is_not_rare(opened: Opened) -> None:
+    """However few documents hold it; a name of few chunks is, beside it"""
+    pages = [f"[Acme] page {at}." for at in range(MAX_PLACES + 1)]
+    view = await opened(
+        [make_document("q", "zebra [Acme] [Needle].", *pages), make_document("n", "[Needle] of [Acme].", *pages)],
+        "zebra",
+    )
+    assert {document for document, _ in shared(view, [row_of(view, "zebra")])} == {"n"}
+    assert len(shared(view, [row_of(view, "zebra")])) == 1
+
+
+async def test_a_title_that_many_share_brings_none_of_them(opened: Opened) -> None:
+    """A question with these words is answered from what was found, however many documents are called so"""
+    notes = [make_document(f"d{at}", f"Word{at}.", title="Meeting notes") for at in range(FEW_DOCUMENTS + 1)]
+    view = await opened([*notes, make_document("q", "zebra.")], "zebra meeting notes")
+    asked = replace(ask("zebra meeting notes"), vector=embed(["zebra"])[0])
+    assert gather(view, asked, weights_for("hybrid", understands=True)).titled == {}
+
+
+@pytest.mark.services
+async def test_questions_beside_removals(neo4j: EmptyNeo4j) -> None:
+    """What goes in the middle of a query is not in the answer; nothing fails, and the others are found"""
+    store, reader = neo4j.store(), neo4j.store()
+    texts = [f"fee {at} [Name{at % 3}]." for at in range(12)]
+    await store.put([make_document("stays", "fee [Name0].")])
+    is_over = False
+
+    async def read() -> int:
+        count = 0
+        while not is_over:
+            view = await reader.view_for(replace(ask("fee"), vector=embed(["fee"])[0]), PUBLIC, pool=50)
+            found = Counter(info.document for info in view.infos(range(view.rows)))
+            assert found["stays"] == 1
+            assert found["goes"] <= len(texts)
+            count += 1
+        return count
+
+    async with asyncio.TaskGroup() as group:
+        readers = [group.create_task(read()) for _ in range(3)]
+        for _ in range(12):
+            await store.put([make_document("goes", *texts)])
+            await store.remove("public", ["goes"])
+        is_over = True
+    assert all(each.result() > 0 for each in readers)
 
 
 @pytest.mark.services

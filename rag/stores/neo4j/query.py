@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from rag.retrieval.candidates import MAX_LINKS, MAX_SHARED, SEEDS, SHARED_DEGREE
+from rag.retrieval.candidates import MAX_LINKS, MAX_PLACES, MAX_SHARED, SEEDS, SHARED_DEGREE
 from rag.retrieval.question import Asked
 from rag.retrieval.rank import HYBRID
 from rag.retrieval.view import Floats
@@ -30,13 +30,16 @@ _WIDE = 50
 SLACK = 4
 """Expired documents that a rare name may be held by besides; they are counted only when looked at."""
 _NAMES = 2 * MAX_SHARED
-"""Names looked at of a document, rarest first, to find `MAX_SHARED` that are held elsewhere."""
+"""Names looked at of a chunk, rarest first, to find `MAX_SHARED` that are held elsewhere."""
 
 _FIRST = """  MATCH (a:Chunk {key: d.first})
   OPTIONAL MATCH (a)-[:NEXT]->(b)
   UNWIND CASE WHEN b IS NULL THEN [a] ELSE [a, b] END AS c"""
 """The first two chunks `c` of a document `d` that no search found, however many it has."""
 
+_RARE = f"COUNT {{{{ ({{0}})<-[:MENTIONS]-() }}}} <= {MAX_PLACES}"
+_LOOKED_AT = 256
+"""Chunks that name a document which are looked at: most of them may be its own."""
 _LIVE = "(NOT {0}:Dated OR ({0}.valid_from <= $today AND {0}.valid_until >= $today))"
 
 
@@ -150,7 +153,7 @@ def _forward(*, across: bool) -> str:
     Entities belong to a collection each; across collections they are joined by name.
     """
     joined = (
-        "MATCH (c)-[m:MENTIONS]->(e) MATCH (f:Titled {name: e.name}) WHERE f.collection IN $collections"
+        "MATCH (c)-[m:MENTIONS]->(e) MATCH (f:Entity:Titled {name: e.name}) WHERE f.collection IN $collections"
         if across
         else "MATCH (c)-[m:MENTIONS]->(f:Titled)"
     )
@@ -175,7 +178,8 @@ def _backward(*, across: bool) -> str:
     MATCH (s)-[:ANSWERS]->(e:Entity)
     {joined}
     CALL (f, number) {{
-      MATCH (f)<-[m:MENTIONS]-(c:Chunk) WHERE c.document <> number AND NOT c:Stale AND {_LIVE.format("c")}
+      MATCH (f)<-[m:MENTIONS]-(c:Chunk)
+      WITH c, m, number LIMIT {_LOOKED_AT} WHERE c.document <> number AND NOT c:Stale AND {_LIVE.format("c")}
       RETURN c, m LIMIT {LINKS}
     }}
     RETURN c, m, e.name AS name LIMIT {LINKS}
@@ -186,9 +190,9 @@ def _shared() -> str:
     """Rare names of `c` in other documents. Rows are pulled: names beyond those that fill the limit cost nothing."""
     low, high = SHARED_DEGREE
     return f"""    WITH c MATCH (c)-[m:MENTIONS]->(e)
-    WHERE {low} <= e.documents <= {high + SLACK}
-    WITH c, m, e ORDER BY e.documents, e.name LIMIT {_NAMES}
-    WITH c, m, e, e.name AS name WHERE NOT name STARTS WITH '@'
+    WHERE {low} <= e.documents <= {high + SLACK} AND NOT e.name STARTS WITH '@'
+    WITH c, m, e, e.name AS name ORDER BY e.documents, name LIMIT {_NAMES}
+    WITH c, m, e, name WHERE {_RARE.format("e")}
     CALL (e) {{
       MATCH (e)<-[n:MENTIONS]-(o) WHERE NOT o:Stale AND {_LIVE.format("o")}
       RETURN collect([o, o.document, n]) AS places, count(DISTINCT o.document) AS degree
@@ -207,6 +211,9 @@ def _shared_across() -> str:
     WHERE 1 <= e.documents <= {high + SLACK}
     WITH c, m, e WHERE NOT e.name STARTS WITH '@'
     MATCH (f:Entity {{name: e.name}}) WHERE f.collection IN $collections
+    WITH c, m, e, collect(f) AS fs WHERE reduce(n = 0, f IN fs | n + f.documents) <= {high + SLACK}
+    UNWIND fs AS f
+    WITH c, m, e, f WHERE {_RARE.format("f")}
     MATCH (f)<-[n:MENTIONS]-(o) WHERE NOT o:Stale AND {_LIVE.format("o")}
     WITH c, m, e.name AS name, collect([o, o.document, n]) AS places, count(DISTINCT o.document) AS degree
     WHERE {low} <= degree <= {high}

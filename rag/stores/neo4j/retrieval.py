@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rag.errors import EmbeddingMismatch, StoreUnavailable
+from rag.retrieval.candidates import FEW_DOCUMENTS
 from rag.retrieval.question import Asked
 from rag.retrieval.view import ChunkInfo
 from rag.stores.neo4j.connection import Connection, ServerRefused
@@ -151,7 +152,7 @@ class Retrieval:
                 known = self._known.collections if self._known else {}
                 ids = [name for each in known.values() for name in each.deltas]
                 rows = await self._connection.read(_STATISTICS, {"known": ids}, seconds=30.0)
-                if all(before == after for _, _, _, before, after, _, _ in rows):
+                if all(before == after and _is_read(deltas) for *_, before, after, _, deltas in rows):
                     break
             held = {name: delta for each in known.values() for name, delta in each.deltas.items()}
             fresh = await asyncio.to_thread(_collections, rows, held)
@@ -194,7 +195,9 @@ class Retrieval:
         vectors = () if asked.vector is None else tuple(name for name in names if self._has_vectors(known, name))
         sums = self._totals_of(known, frozenset(names))
         hashes = hashes_of(asked.titles)
-        titles = [title for title, is_title in zip(asked.titles, sums.titled(hashes), strict=True) if is_title]
+        # A title that many share names none of them, and would bring them all.
+        named = sums.named(hashes).tolist()
+        titles = [title for title, count in zip(asked.titles, named, strict=True) if 0 < count <= FEW_DOCUMENTS]
         rows = await self._connection.read(
             retrieval(names, vectors, has_search_clause=self._has_search_clause),
             parameters(asked, names, titles=titles, today=self._today().isoformat(), pool=pool),
@@ -243,12 +246,17 @@ class Retrieval:
         return summed
 
 
+def _is_read(deltas: Sequence[tuple[str | None, Mapping[str, Any] | None]]) -> bool:
+    """Whether none was summed up into another one, and so went, while they were read."""
+    return all(values != {} for _, values in deltas)
+
+
 def _collections(rows: Sequence[Any], held: Mapping[str, Delta]) -> dict[str, CollectionStatistics]:
     found = {}
     for _, _, name, _, texts, vectors, read in rows:
         if name is None:
             continue
-        deltas = {id_: held[id_] if values is None else delta_of(values) for id_, values in read}
+        deltas = {id_: held[id_] if values is None else delta_of(values) for id_, values in read if values != {}}
         found[name] = CollectionStatistics(latest=texts, has_vectors=vectors, deltas=deltas, sums=few(deltas.values()))
     return found
 
@@ -265,6 +273,9 @@ def _is_current(found: Found, known: Known, collections: frozenset[str]) -> bool
 def _is_whole(found: Found, collections: frozenset[str]) -> bool:
     """Whether no write came in between. Committed data shows at once, also in the middle of a query."""
     before = {row[0]: row[1] for row in found.before if row[0] in collections}
+    # A node that goes in the middle of a query leaves a row of nothing.
+    if any(row[0] is None or row[2] is None for row in found.chunks):
+        return False
     return before == {row[0]: row[1] for row in found.after if row[0] in collections} and not found.stale
 
 

@@ -203,10 +203,6 @@ class Totals:
         """In how many chunks each term stands."""
         return self._sum(("plain", column), hashes)
 
-    def titled(self, hashes: Hashes) -> NDArray[np.bool_]:
-        """Which of these names some document answers to."""
-        return self.named(hashes) > 0
-
     def named(self, hashes: Hashes) -> NDArray[np.int64]:
         """How many documents answer to each of these names."""
         return self._sum(("titles",), hashes)

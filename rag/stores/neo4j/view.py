@@ -76,6 +76,8 @@ class FetchedView:
         known: dict[int, _Document] = {}
         rows = []
         for card, vectors, origin in found.chunks:
+            if card is None or origin is None:  # gone in the middle of the query
+                continue
             head = unpack_head(card)
             document = known.get(head.document)
             if document is None:
@@ -216,7 +218,8 @@ class FetchedView:
         for source, chunks in self._by_document(rows).items():
             number = self._documents[source].number
             found: list[Link] = []
-            for _, _, chunk, sentences, other, others, _, held_by, _ in self._links.get(("shared", number), []):
+            shared = sorted(self._links.get(("shared", number), []), key=lambda link: (link[7], link[2], link[4]))
+            for _, _, chunk, sentences, other, others, _, held_by, _ in shared:
                 row, target = self._row_at.get(chunk), self._row_at.get(other)
                 if row not in chunks or target is None or not degree[0] <= held_by <= degree[1]:
                     continue
