@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,21 +26,31 @@ K1 = 1.2
 B = 0.75
 
 
-def search_text(view: View, asked: Asked) -> TextScores:
-    """The full-text half of `gather`, which needs no vector: it can run while the question is embedded."""
-    return view.text_scores(asked.terms, asked.column, k1=K1, b=B)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worded:
+    """What a question's words find."""
+
+    text: TextScores
+    best: Ints
+    """The `POOL` best chunks by them."""
+    titled: dict[int, float]
+    """See `Candidates`."""
 
 
-def gather(
-    view: View, asked: Asked, weights: Weights, *, text: TextScores | None = None, pool: int = POOL
-) -> Candidates:
+def search_words(view: View, asked: Asked) -> Worded:
+    """The part of `gather` that needs no vector: it can run while the question is embedded."""
+    text = view.text_scores(asked.terms, asked.column, k1=K1, b=B)
+    return Worded(text=text, best=top(text.scores, POOL, 0.0), titled=_titled(view, asked))
+
+
+def gather(view: View, asked: Asked, weights: Weights, *, words: Worded | None = None, pool: int = POOL) -> Candidates:
     """What ranking chooses from. Synchronous work of a few milliseconds: call it from a thread."""
-    text = search_text(view, asked) if text is None else text
+    words = search_words(view, asked) if words is None else words
+    text, titled = words.text, words.titled
     near = view.near(asked.vector) if asked.vector is not None else None
-    found = top(text.scores, pool, 0.0)
+    found = words.best if pool == POOL else top(text.scores, pool, 0.0)
     if near is not None:
         found = distinct(found, near.best(pool))
-    titled = _titled(view, asked)
     searched = {int(document) for document in view.document_of[found]}
     rows = _Rows(view, asked, text, near)
     first = rows.candidates(found, searched | titled.keys(), searched, titled)

@@ -11,12 +11,12 @@ from rag.errors import EmbeddingError, InputError
 from rag.ports import Embedder, Retrieved, Vectors
 from rag.resilience.deadline import Deadline
 from rag.retrieval.candidates import POOL
-from rag.retrieval.gather import gather
+from rag.retrieval.gather import Worded, gather
 from rag.retrieval.question import MAX_CHARACTERS, Asked
 from rag.retrieval.rank import RankedPassage, rank_documents, rank_passages, weights_for
 from rag.retrieval.relevance import floor_for, is_relevant
 from rag.retrieval.sources import source_of
-from rag.retrieval.view import ChunkInfo, Knowledge, QueriedKnowledge, TextScores, View
+from rag.retrieval.view import ChunkInfo, Knowledge, QueriedKnowledge, View
 from rag.types import Mode, Passage, Timings
 
 MAX_K = 100
@@ -60,8 +60,8 @@ class Search:
         opened = await opening
         # Less than there is, so that a store that does not answer is what is told, and not that the time was up.
         left_s = None if deadline is None else _SHARE_OF_TIME * deadline.remaining_s()
-        view, asked, scores = await opened.view(vectors, pool=max(POOL, k), seconds=left_s)
-        finish = partial(self._finish, view, asked, scores, k, mode)
+        view, asked, words = await opened.view(vectors, pool=max(POOL, k), seconds=left_s)
+        finish = partial(self._finish, view, asked, words, k, mode)
         passages, relevant = finish() if view.rows <= _FEW_ROWS else await asyncio.to_thread(finish)
         total_ms = (time.perf_counter() - started) * 1000
         return Retrieved(
@@ -89,13 +89,13 @@ class Search:
         return vectors, (time.perf_counter() - started) * 1000
 
     def _finish(
-        self, view: View, asked: Asked, scores: TextScores | None, k: int, mode: Mode
+        self, view: View, asked: Asked, words: Worded | None, k: int, mode: Mode
     ) -> tuple[tuple[Passage, ...], bool]:
         if view.rows == 0:
             return (), False
         understands = self._understands(view, asked)
         weights = weights_for(mode, understands=understands)
-        candidates = gather(view, asked, weights, text=scores, pool=max(POOL, k))
+        candidates = gather(view, asked, weights, words=words, pool=max(POOL, k))
         ranked = rank_passages(candidates, rank_documents(candidates, weights), weights, k)
         floor = floor_for(
             None if self._embedder is None else self._embedder.name,

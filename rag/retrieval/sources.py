@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from rag.ports import Vectors
-from rag.retrieval.gather import search_text
+from rag.retrieval.gather import Worded, search_words
 from rag.retrieval.question import Asked, ask
-from rag.retrieval.view import ChunkInfo, Knowledge, QueriedKnowledge, TextScores, View
+from rag.retrieval.view import ChunkInfo, Knowledge, QueriedKnowledge, View
 
 
 class Opened(Protocol):
@@ -20,8 +20,8 @@ class Opened(Protocol):
         ...
 
 
-Viewed = tuple[View, Asked, TextScores | None]
-"""The view, the question with its vector, and the scores of the text if they are there already."""
+Viewed = tuple[View, Asked, Worded | None]
+"""The view, the question with its vector, and what its words find if that is there already."""
 
 
 class Source(Protocol):
@@ -48,12 +48,12 @@ class InMemory:
         self._knowledge = knowledge
 
     async def open(self, text: str, collections: frozenset[str]) -> Opened:
-        """Take a view and search its text."""
+        """Take a view and search it for the words."""
 
         def prepare() -> Viewed:
             view = self._knowledge.view(collections)
             asked = ask(text, languages=view.languages)
-            return view, asked, search_text(view, asked)
+            return view, asked, search_words(view, asked)
 
         return _Prepared(await asyncio.to_thread(prepare))
 
@@ -67,8 +67,8 @@ class _Prepared:
         self._viewed = viewed
 
     async def view(self, vectors: Vectors | None, *, pool: int, seconds: float | None) -> Viewed:  # noqa: ARG002 - the view holds everything
-        view, asked, scores = self._viewed
-        return view, _with(asked, vectors), scores
+        view, asked, words = self._viewed
+        return view, _with(asked, vectors), words
 
 
 class Queried:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rag.ports import KnowledgeStore, Vectors
-from rag.retrieval.gather import search_text
+from rag.retrieval.gather import search_words
 from rag.retrieval.question import Asked, ask
 from rag.retrieval.view import View
 from rag.stores.neo4j import Neo4jStore
@@ -19,7 +19,7 @@ class Neo4jProbe:
 
     async def by_words(self, store: KnowledgeStore, word: str, collections: frozenset[str]) -> list[str]:
         view, asked = await _asked(store, word, collections)
-        return _documents(view, search_text(view, asked).scores, above=0.0)
+        return _documents(view, search_words(view, asked).text.scores, above=0.0)
 
     async def by_meaning(self, store: KnowledgeStore, vector: Vectors, collections: frozenset[str]) -> list[str]:
         view, _ = await _asked(store, "meaning", collections, vector)
@@ -34,7 +34,7 @@ class Neo4jProbe:
 
     async def texts(self, store: KnowledgeStore, word: str, collections: frozenset[str]) -> set[str]:
         view, asked = await _asked(store, word, collections)
-        rows = np.flatnonzero(search_text(view, asked).scores)
+        rows = np.flatnonzero(search_words(view, asked).text.scores)
         return {info.text for info in view.infos(rows.tolist())}
 
 
