@@ -58,6 +58,8 @@ class StoredVectors:
         is_sound = np.isfinite(length) and (self.chunk.dtype != np.int16 or length <= MAX_LENGTH)
         if not is_sound or not np.isfinite(scales).all() or (scales <= 0).any():
             raise InputError("a vector is too long or not finite")
+        if not self.as_fixed_point().any():
+            raise InputError("a chunk's vector has length 0")
         if sentences and np.linalg.norm(rows.astype(np.float64), axis=1).max() > MAX_LENGTH:
             raise InputError("a sentence's vector is too long")
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rag.errors import InputError
 from rag.records import Chunk
 from rag.retrieval.question import ask
 from rag.stores.encoding import Hasher
+from rag.stores.neo4j.attaching import parts
 from rag.stores.neo4j.encoding import (
     Card,
     hashes_of,
     pack_card,
+    pack_stored,
     pack_vectors,
     unpack_card,
     unpack_shown,
@@ -32,6 +36,8 @@ from rag.stores.neo4j.statistics import (
     merged,
     totals,
 )
+from rag.stores.vectors import Quantised
+from rag.transfer.ports import StoredVectors
 from tests.support.knowledge import embed, make_document
 
 WORDS = ("fee", "phí", "đơn", "claim", "bt-03", "the")
@@ -71,6 +77,43 @@ def test_vectors_come_back_within_rounding(sentences: list[str]) -> None:
     matrix = embed(sentences)
     rows, scales = unpack_vectors(pack_vectors(matrix, matrix.shape[1]).vectors, matrix.shape[1])
     assert np.abs(rows / scales[:, np.newaxis] - matrix).max() < 0.01
+
+
+@given(st.lists(texts, min_size=1, max_size=5), st.sampled_from([1.0, 3.0, 1e-3]))
+def test_vectors_that_moved_are_packed_as_before(sentences: list[str], length: float) -> None:
+    """Exported and packed again every byte is the same, so that an import finds what the original found"""
+    matrix = embed(sentences) * np.float32(length)
+    packed = pack_vectors(matrix, matrix.shape[1])
+    rows, scales = unpack_vectors(packed.vectors, matrix.shape[1])
+    moved = StoredVectors(chunk=np.frombuffer(packed.fixed, "<i2"), sentences=Quantised(rows[1:], scales[1:]))
+    moved.check(matrix.shape[1], len(sentences) - 1)
+    assert pack_stored(moved) == packed
+
+
+@pytest.mark.parametrize(
+    "chunk", [np.zeros(4, np.int16), np.zeros(4, np.float32), np.full(4, 1e-30, np.float32)], ids=["whole", "0", "tiny"]
+)
+def test_vectors_without_length_are_refused(chunk: np.ndarray) -> None:
+    """The server would take them in silence and never find them"""
+    stored = StoredVectors(chunk=chunk, sentences=Quantised(np.zeros((0, 4), np.int8), np.zeros(0, np.float32)))
+    with pytest.raises(InputError, match="length 0"):
+        stored.check(4, 0)
+    with pytest.raises(InputError, match="zero"):
+        pack_stored(stored)
+    with pytest.raises(InputError, match="zero"):
+        pack_vectors(chunk[np.newaxis].astype(np.float32), 4)
+
+
+@given(st.lists(st.integers(0, 2_500_000), max_size=12))
+def test_an_attach_is_cut_into_statements(sizes: list[int]) -> None:
+    """Every row comes once and in order, and a statement ends with the row that fills it"""
+    rows = [[key, b"", bytes(size // 2), bytes(size - size // 2), 3] for key, size in enumerate(sizes)]
+    cut = list(parts(rows))
+    assert [row for part in cut for row in part] == rows
+    for at, part in enumerate(cut):
+        filled = sum(len(row[2]) + len(row[3]) for row in part)
+        assert filled >= 4_000_000 or at == len(cut) - 1
+        assert filled - len(part[-1][2]) - len(part[-1][3]) < 4_000_000
 
 
 @settings(deadline=None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rag.errors import InputError
 from rag.retrieval.question import ask
-from rag.stores.neo4j import Neo4jStore
+from rag.stores.neo4j import Neo4jStore, attaching
 from rag.stores.neo4j.ledger import State
 from rag.stores.neo4j.upkeep import REBUILD_FROM, is_due
-from tests.support.knowledge import embed, embed_all, make_document
+from tests.support.knowledge import DIMENSIONS, EMBEDDER, embed, embed_all, make_document
 from tests.support.neo4j import EmptyNeo4j
 
 PUBLIC = frozenset({"public"})
@@ -58,6 +59,22 @@ async def test_what_is_indexed_is_a_byte_a_dimension(neo4j: EmptyNeo4j) -> None:
     expected = "LIST<INTEGER NOT NULL> NOT NULL"
     assert await neo4j.run("MATCH (c:Chunk) RETURN valueType(c.embedding)") == [[expected]]
     assert len((await neo4j.run("MATCH (c:Chunk) RETURN c.embedding"))[0][0]) == len(embed(["x"])[0])  # type: ignore[arg-type]  # bytes
+
+
+@pytest.mark.services
+async def test_vectors_that_fill_several_statements(neo4j: EmptyNeo4j, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All chunks get theirs, equal ones too; what does not fit in the last statement takes the first ones back"""
+    monkeypatch.setattr(attaching, "_BYTES_AT_ONCE", 1)
+    store = neo4j.store()
+    await store.put([make_document("a", "One.", "Two. Three."), make_document("b", "One.", "Four.")])
+    waiting = await store.pending(10)
+    given = [(each.key, embed(each.texts)) for each in waiting]
+    with pytest.raises(InputError, match="sentences"):
+        await store.attach(EMBEDDER, DIMENSIONS, [*given[:-1], (given[-1][0], embed(["x"]))])
+    assert await neo4j.run("MATCH (c:Chunk) WHERE c.embedding IS NOT NULL RETURN count(c)") == [[0]]
+    assert await store.attach(EMBEDDER, DIMENSIONS, given) == 4
+    assert (await store.counts())["public"].pending == 0
+    assert (await nearest(store, "Four."))[0] == "b"
 
 
 def test_when_an_index_is_made() -> None:

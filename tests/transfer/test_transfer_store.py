@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tempfile
+from base64 import b64encode
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -261,6 +262,7 @@ async def test_a_wrong_field_is_named(
         {"scales": "AAAAAA=="},
         {"floats": "AADAfw=="},
         {"vector": "/38=" * 100},
+        {"vector": b64encode(bytes(2 * DIMENSIONS)).decode()},
         {"sentences": [[0, 9999]]},
         {"sentences": [[3, 1]]},
         {"sentences": [["x"]]},

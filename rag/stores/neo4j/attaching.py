@@ -61,7 +61,7 @@ async def attach(
     check_embedding(turn.embedding, name, dimensions)
     changed: Counter[str] = Counter()
     rows = [[key, *each, len(each.vectors) // (dimensions + 4) - 1] for key, each in vectors.items()]
-    for part in _parts(rows):
+    for part in parts(rows):
         for collection, count, wrong in await ledger.rows(transaction, _ATTACH, rows=part):
             if wrong is not None:
                 raise InputError(f"chunk {wrong[0]} has {wrong[1]} sentences, but {wrong[2]} vectors came")
@@ -77,7 +77,7 @@ async def attach(
 
 async def put_vectors(transaction: Transaction, rows: Sequence[list[Any]]) -> None:
     """Rows of a key and what is packed; the chunks wait no more."""
-    for part in _parts(rows):
+    for part in parts(rows):
         await ledger.run(transaction, _SET, rows=part)
 
 
@@ -119,7 +119,8 @@ def pending_chunks(rows: Sequence[Row]) -> tuple[PendingChunk, ...]:
     return tuple(found.values())
 
 
-def _parts(rows: Sequence[list[Any]]) -> Iterator[list[list[Any]]]:
+def parts(rows: Sequence[list[Any]]) -> Iterator[list[list[Any]]]:
+    """Rows (key, three of bytes, ...) in order, cut where a statement's worth has come together."""
     part: list[list[Any]] = []
     size = 0
     for row in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -146,27 +146,32 @@ class Packed(NamedTuple):
     """The chunk's in fixed point, for exports."""
 
 
+_UNFIT = "the embedder returned a vector that is zero or not finite; check EMBEDDING_MODEL"
+
+
 def pack_vectors(matrix: Vectors, dimensions: int) -> Packed:
     """What an embedder made of a chunk and its sentences. Raises `InputError`."""
     if matrix.ndim != 2 or matrix.shape[1] != dimensions or not 0 < dimensions <= MAX_DIMENSIONS:
         raise InputError(
             f"vectors of shape {matrix.shape} do not have {dimensions} dimensions (at most {MAX_DIMENSIONS})"
         )
-    # The server takes such vectors in silence and never finds them.
-    if not np.isfinite(matrix).all() or not np.abs(matrix[0]).any():
-        raise InputError("the embedder returned a vector that is zero or not finite; check EMBEDDING_MODEL")
-    return _packed(quantised(matrix), fixed_point(matrix[0]))
+    if not np.isfinite(matrix).all():
+        raise InputError(_UNFIT)
+    # By way of what is exported, so that an import is bit-equal.
+    return pack_stored(
+        StoredVectors(chunk=fixed_point(matrix[0]).astype(np.int16), sentences=quantised(matrix[1:])),
+    )
 
 
 def pack_stored(vectors: StoredVectors) -> Packed:
-    """What came from another store."""
-    rows, scales = quantised(vectors.as_unit()[np.newaxis])
-    all_rows = np.vstack([rows, vectors.sentences.rows])
-    return _packed(Quantised(all_rows, np.append(scales, vectors.sentences.scales)), vectors.as_fixed_point())
-
-
-def _packed(vectors: Quantised, fixed: NDArray[Any]) -> Packed:
-    rows, scales = vectors
+    """What came from another store. Raises `InputError`."""
+    fixed = vectors.as_fixed_point()
+    # The server takes such vectors in silence and never finds them.
+    if not fixed.any():
+        raise InputError(_UNFIT)
+    row, scale = quantised(vectors.as_unit()[np.newaxis])
+    rows = np.vstack([row, vectors.sentences.rows])
+    scales = np.append(scale, vectors.sentences.scales)
     return Packed(
         embedding=rows[0].tobytes(),
         vectors=scales.astype("<f4").tobytes() + rows.tobytes(),
