@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import pytest
 
 from rag.errors import EmbeddingMismatch, InputError
+from rag.extracted import Found, encoded
+from rag.ingest.llm_extract.ports import ExtractionStore
 from rag.ports import KnowledgeStore, Vectors
+from rag.transfer.ports import TransferStore
 from tests.support.knowledge import DIMENSIONS, EMBEDDER, embed, embed_all, make_document
 
 PUBLIC, STAFF = frozenset({"public"}), frozenset({"staff"})
@@ -21,6 +24,10 @@ TODAY = date(2026, 11, 20)
 
 OpenStore = Callable[[], Awaitable[KnowledgeStore]]
 """Another handle on the same data, as another process would have; closed after the test."""
+
+
+class _Movable(ExtractionStore, TransferStore, Protocol):
+    """What a knowledge store can do beside its port."""
 
 
 class Probe(Protocol):
@@ -234,6 +241,63 @@ class StoreContract:
             with pytest.raises(InputError):
                 await store.attach(EMBEDDER, DIMENSIONS, [(second.key, good), (first.key, bad)])
         assert len(await store.pending(2)) == 2
+
+    async def test_one_sentence_too_many_writes_nothing_at_all(self, open_store: OpenStore) -> None:
+        """Where one of several chunks gets a wrong number of vectors, none gets any, and no model is remembered"""
+        store = await open_store()
+        await store.put([make_document("a", "One.", "Two. Three."), make_document("b", "Four.")])
+        waiting = await store.pending(3)
+        epoch = await store.epoch(PUBLIC)
+        for wrong in (embed([*waiting[1].texts, "More."]), embed(waiting[1].texts)[:-1]):
+            given = [(each.key, embed(each.texts)) for each in waiting]
+            given[1] = (waiting[1].key, wrong)
+            with pytest.raises(InputError):
+                await store.attach(EMBEDDER, DIMENSIONS, given)
+        assert await store.pending(3) == waiting
+        assert await store.epoch(PUBLIC) == epoch
+        await store.check_embedding("anything", 7)
+        page = await cast(_Movable, store).dump(PUBLIC)
+        assert [vectors for each in page.documents for vectors in each.vectors] == [None] * 3
+
+    async def test_another_model_takes_over_an_emptied_collection_too(
+        self, open_store: OpenStore, probe: Probe
+    ) -> None:
+        """A collection that was empty when models changed is searched as any other, empty still and filled again"""
+        store = await open_store()
+        await store.put([make_document("a", "One."), make_document("z", "Two.", collection="staff")])
+        await embed_all(store)
+        await store.remove("staff", ["z"])
+        assert await store.reset_vectors("other", 4) == 1
+        rows = np.eye(4, dtype=np.float32)[[0, 1]]
+        (waiting,) = await store.pending(10)
+        await store.attach("other", 4, [(waiting.key, rows)])
+        await store.refresh()
+        assert await probe.by_meaning(store, rows[0], BOTH) == ["a"]
+        await store.put([make_document("z", "Three.", collection="staff")])
+        (waiting,) = await store.pending(10)
+        await store.attach("other", 4, [(waiting.key, rows[::-1])])
+        await store.refresh()
+        assert await probe.by_meaning(store, rows[1], BOTH) == ["z", "a"]
+
+    async def test_what_a_model_found_is_kept_after_a_move(self, open_store: OpenStore) -> None:
+        """What came with an import stays with the chunks that did not change when their document is ingested again"""
+        store = await open_store()
+        written = make_document("a", "One.", "Two.")
+        await store.put([written])
+        movable = cast(_Movable, store)
+        found = {written.chunks[0].digest: encoded(Found(sentences=1))}
+        await movable.keep_extracted("public", found)
+        (dumped,) = (await movable.dump(PUBLIC)).documents
+        chunks = tuple(
+            new._replace(extracted=old.extracted)
+            for new, old in zip(written.chunks, dumped.document.chunks, strict=True)
+        )
+        await movable.restore(
+            [replace(dumped, document=replace(written, collection="staff", chunks=chunks))], embedding=None
+        )
+        assert await movable.extracted("staff") == found
+        await store.put([make_document("a", "One.", "Other.", collection="staff")])
+        assert await movable.extracted("staff") == found
 
     async def test_the_epoch_tells_which_collections_changed(self, open_store: OpenStore) -> None:
         """Every change to a collection raises its epoch, also the removal of its last document, and no other's"""

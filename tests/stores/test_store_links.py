@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rag.extracted import Found, encoded
 from rag.records import Document
 from rag.retrieval.candidates import FEW_DOCUMENTS, MAX_PLACES
 from rag.retrieval.gather import gather
@@ -36,7 +37,7 @@ WITH d, head(collect(c.origin)) AS origin, collect(c) AS chunks
 SET d.card = origin REMOVE d.first
 FOREACH (c IN chunks | REMOVE c.origin)
 WITH count(d) AS changed
-MATCH (m:Grapevine {id: 0}) SET m.version = 2
+MATCH (m:Grapevine {id: 0}) SET m.version = $version
 RETURN changed
 """
 
@@ -198,10 +199,11 @@ async def test_questions_beside_removals(neo4j: EmptyNeo4j) -> None:
 
 
 @pytest.mark.services
-async def test_a_database_of_an_earlier_format_is_brought_up(neo4j: EmptyNeo4j) -> None:
-    """Its chunks learn what is shown of their documents, and its documents where they begin"""
+@pytest.mark.parametrize("version", [2, 3], ids=["before", "by a process that still ran"])
+async def test_a_database_of_an_earlier_format_is_brought_up(neo4j: EmptyNeo4j, version: int) -> None:
+    """Its chunks learn what is shown of their documents, and its documents where they begin; none keeps what was"""
     store = neo4j.store()
-    await store.put(LIBRARY)
+    await store.put([*LIBRARY, make_document("empty")])
     await embed_all(store)
     question = replace(ask("Which seats are there?"), vector=embed(["a stage"])[0])
 
@@ -215,6 +217,29 @@ async def test_a_database_of_an_earlier_format_is_brought_up(neo4j: EmptyNeo4j) 
 
     before = await seen()
     assert "ed-wood" in {info.document for info in before[0]}  # type: ignore[attr-defined]  # that of `infos`
-    assert await neo4j.run(AS_IN_FORMAT_2) == [[len(LIBRARY)]]
+    assert await neo4j.run(AS_IN_FORMAT_2.replace("$version", str(version))) == [[len(LIBRARY)]]
+    await neo4j.run("MATCH (d:Document {id: 'empty'}) SET d.card = '[]'")
     assert await seen() == before
     assert await neo4j.run("MATCH (d:Document) WHERE d.card IS NOT NULL RETURN count(d)") == [[0]]
+
+
+@pytest.mark.services
+async def test_a_step_that_was_cut_is_taken_up(neo4j: EmptyNeo4j) -> None:
+    """What the first attempt has done stays as it is, the rest follows, and what a model found is known to be there"""
+    store = neo4j.store()
+    await store.put(LIBRARY)
+    digest = LIBRARY[0].chunks[0].digest
+    await store.keep_extracted("public", {digest: encoded(Found(sentences=2))})
+    origins = await neo4j.run("MATCH (c:Chunk) RETURN c.key, c.origin ORDER BY c.key")
+    firsts = await neo4j.run("MATCH (d:Document) RETURN d.id, d.first ORDER BY d.id")
+    await neo4j.run(AS_IN_FORMAT_2.replace("$version", "2"))
+    await neo4j.run("MATCH (k:Collection) REMOVE k.extracted")
+    await neo4j.run("MATCH (d:Document {id: 'tours'})-[:HAS]->(c:Chunk {ordinal: 0}) SET c.origin = d.card")
+    await neo4j.run(
+        "MATCH (d:Document {id: 'ed-wood'})-[:HAS]->(c:Chunk) SET c.origin = d.card, d.first = c.key REMOVE d.card"
+    )
+    again = await neo4j.open_store()
+    assert await neo4j.run("MATCH (c:Chunk) RETURN c.key, c.origin ORDER BY c.key") == origins
+    assert await neo4j.run("MATCH (d:Document) RETURN d.id, d.first ORDER BY d.id") == firsts
+    await again.put([make_document("tours", "[Marbeck] plays [Ed Wood]. Seats cost 9.", "Changed.")])
+    assert set(await again.extracted("public")) == {digest}

@@ -24,6 +24,7 @@ WITH k UNWIND $found AS row
 MATCH (c:Chunk {digest: row[0]}) WHERE c.collection = $collection AND NOT c:Stale
 SET c.extracted = row[1]
 """
+_MARK = "MATCH (k:Collection {name: $collection}) SET k.extracted = true"
 _KNOWN = """
 UNWIND $digests AS digest
 MATCH (c:Chunk {digest: digest}) WHERE c.collection = $collection AND c.extracted IS NOT NULL AND NOT c:Stale
@@ -55,6 +56,11 @@ async def keep(transaction: Transaction, collection: str, found: Mapping[str, st
     """Keep what was found in chunks of these digests. Questions see nothing of it yet, so no epoch changes."""
     result = await transaction.run(_KEEP, {"collection": collection, "found": [list(row) for row in found.items()]})
     await result.consume()
+
+
+async def mark(transaction: Transaction, collection: str) -> None:
+    """Note that there are chunks of the collection that a model has read."""
+    await (await transaction.run(_MARK, {"collection": collection})).consume()
 
 
 async def of_collection(connection: Connection, collection: str) -> dict[str, str]:

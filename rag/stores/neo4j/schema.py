@@ -42,16 +42,22 @@ _STEPS: tuple[tuple[str, ...], ...] = (
     # only those must not read on. Chunks say what is shown of their document, and documents where they begin.
     (
         (
-            "MATCH (d:Document) CALL (d) { MATCH (d)-[:HAS]->(c:Chunk) SET c.origin = coalesce(c.origin, d.card) }"
-            " IN TRANSACTIONS OF 100 ROWS"
+            "MATCH (d:Document) WHERE d.card IS NOT NULL CALL (d) { MATCH (d)-[:HAS]->(c:Chunk) WHERE c.origin IS NULL"
+            " SET c.origin = d.card } IN TRANSACTIONS OF 100 ROWS"
         ),
         (
-            "MATCH (d:Document) CALL (d) { MATCH (d)-[:HAS]->(c:Chunk {ordinal: 0}) WHERE NOT c:Stale"
+            "MATCH (d:Document) WHERE d.card IS NOT NULL CALL (d) {"
+            " OPTIONAL MATCH (d)-[:HAS]->(c:Chunk {ordinal: 0}) WHERE NOT c:Stale"
             " SET d.first = c.key REMOVE d.card } IN TRANSACTIONS OF 1000 ROWS"
+        ),
+        (
+            "MATCH (c:Chunk) WHERE c.extracted IS NOT NULL AND NOT c:Stale WITH DISTINCT c.collection AS name"
+            " MATCH (k:Collection {name: name}) SET k.extracted = true"
         ),
     ),
 )
 """Step n leads from version n to n + 1. Every statement may be repeated: two processes may start at once."""
+_OF_FORMAT_2 = "MATCH (d:Document) WHERE d.card IS NOT NULL RETURN 1 LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +120,9 @@ async def prepare(connection: Connection) -> None:
         await connection.change_schema(
             f"MATCH (m:Grapevine {{id: 0}}) WHERE m.version < {number + 1} SET m.version = {number + 1}"
         )
+    # A process of an earlier version that still ran has written on in its own format.
+    if await connection.read(_OF_FORMAT_2, seconds=COLD_S):
+        await connection.change_schema(*_STEPS[2])
 
 
 def checked(collection: str) -> str:
@@ -165,8 +174,11 @@ async def make_vector_index(
         f"CREATE VECTOR INDEX {vector_index(collection)} IF NOT EXISTS FOR (n:{label(collection)})"
         f" ON (n.embedding) OPTIONS {{indexConfig: {{{config}}}}}",
         f"CALL db.awaitIndex('{vector_index(collection)}', 600)",
-        f"MATCH (k:Collection {{name: '{collection}'}}) SET k.vectors = true",
+        f"MATCH (m:Grapevine {{id: 0}}), (k:Collection {{name: '{collection}'}}) WHERE m.dimensions = {dimensions}"
+        " SET k.vectors = true",
     )
+    if not await connection.read(f"MATCH (m:Grapevine {{id: 0}}) WHERE m.dimensions = {dimensions} RETURN 1"):
+        await drop_vector_index(connection, collection)  # another model took over meanwhile
 
 
 async def drop_vector_index(connection: Connection, collection: str) -> None:
@@ -175,6 +187,11 @@ async def drop_vector_index(connection: Connection, collection: str) -> None:
         f"MATCH (k:Collection {{name: '{checked(collection)}'}}) SET k.vectors = false",
         f"DROP INDEX {vector_index(collection)} IF EXISTS",
     )
+
+
+async def collections(connection: Connection) -> tuple[str, ...]:
+    """All that there ever were: emptied ones keep their indexes."""
+    return tuple(row[0] for row in await connection.read("MATCH (k:Collection) RETURN k.name ORDER BY k.name"))
 
 
 async def online_indexes(connection: Connection) -> frozenset[str]:

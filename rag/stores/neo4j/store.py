@@ -19,6 +19,7 @@ from rag.errors import StoreError
 from rag.extracted import UnreadChunk
 from rag.ports import CollectionCounts, DocumentPage, Ingested, PendingChunk, StoredDocument, Vectors
 from rag.records import Document
+from rag.retrieval.candidates import POOL
 from rag.retrieval.question import Asked, ask
 from rag.retrieval.view import ChunkInfo
 from rag.stores.neo4j import attaching, dump, extracted, reader, schema, writer
@@ -104,7 +105,7 @@ class Neo4jStore(FaqNodes):
             return
         for start in range(0, _WARM_UPS, 5):
             asked = ask(f"What is warm at the start {start}?")
-            views = [retrieval.view(asked, names, pool=50) for _ in range(5)]
+            views = [retrieval.view(asked, names, pool=POOL) for _ in range(5)]
             with contextlib.suppress(StoreError):  # an index that is being made: questions will say so
                 await asyncio.gather(*views)
 
@@ -212,10 +213,16 @@ class Neo4jStore(FaqNodes):
     async def reset_vectors(self, embedder: str, dimensions: int) -> int:
         """Forget all vectors, for another model."""
         await self.open()
-        for collection in await reader.counts(self._connection):
+
+        async def forget(transaction: Transaction) -> int:
+            return await attaching.forget_vectors(transaction, embedder, dimensions, CHUNKS_AT_ONCE)
+
+        # The model is named before the indexes go, so that nobody makes one for the old model after that.
+        count = await self._connection.write(forget)
+        for collection in await schema.collections(self._connection):
             await schema.drop_vector_index(self._connection, collection)
-        while await self._connection.write(lambda t: attaching.forget_vectors(t, embedder, dimensions, CHUNKS_AT_ONCE)):
-            pass
+        while count:
+            count = await self._connection.write(forget)
         return sum(each.pending for each in (await self.counts()).values())
 
     async def remove(self, collection: str, ids: Sequence[str], *, source: str | None = None) -> int:
@@ -271,7 +278,8 @@ class Neo4jStore(FaqNodes):
                 if self._opened is None:
                     server = await schema.inspect(self._connection)
                     await schema.prepare(self._connection)
-                    if await self._connection.read(writer.STALE):  # another process was killed before its last step
+                    # Another process was killed before its last step.
+                    if await self._connection.read(writer.STALE, {"limit": 1}):
                         await self._sweep()
                     self._opened = (
                         server,

@@ -72,17 +72,20 @@ UNWIND $keys AS key
 MATCH (c:Chunk {{key: key}})
 REMOVE c:{label} REMOVE c:Pending SET c:Stale
 """
-STALE = "MATCH (c:Stale) RETURN c.key LIMIT 1000"
-# Counts are taken back document by document, as they were added.
+SWEPT_AT_ONCE = 1000
+STALE = "MATCH (c:Stale) RETURN c.key, c.document ORDER BY c.document, c.key LIMIT $limit"
+# Counts are taken back document by document, as they were added. A document of which only the first chunks go, up to
+# the key `$last`, still mentions what its others do.
 _DROP_CHUNKS = """
 UNWIND $keys AS key
 MATCH (c:Chunk {key: key})
 OPTIONAL MATCH (c)-[:MENTIONS]->(e:Entity)
 WITH c, collect(e) AS es
 WITH c.document AS document, collect(c) AS chunks, collect(es) AS nested
-CALL (nested) {
+CALL (document, nested) {
   UNWIND nested AS es UNWIND es AS e
-  WITH DISTINCT e
+  WITH DISTINCT document, e
+  WHERE document <> $cut OR NOT EXISTS { (e)<-[:MENTIONS]-(rest:Stale {document: document}) WHERE rest.key > $last }
   SET e.documents = e.documents - 1
   RETURN collect(e) AS touched
 }
@@ -158,15 +161,21 @@ async def put(
         chunks=chunks - len(former.keys),
         pending=chunks - len(brought) - kept - former.pending,
     )
+    if not turn.has_extracted and any(row["extracted"] is not None for row in prepared.chunks):
+        await extracted.mark(transaction, collection)
     return len(former.keys)
 
 
 async def sweep(transaction: Transaction) -> int:
-    """Delete stale chunks, a thousand at a time; how many there were."""
+    """Delete stale chunks, up to `SWEPT_AT_ONCE`; how many there were."""
     await ledger.begin(transaction)
-    keys = [row[0] for row in await rows(transaction, STALE)]
+    found = await rows(transaction, STALE, limit=SWEPT_AT_ONCE)
+    if not found:
+        return 0
+    keys = [row[0] for row in found]
+    last, cut = found[-1]
     await run(transaction, _DROP_RELATED, keys=keys)
-    await run(transaction, _DROP_CHUNKS, keys=keys)
+    await run(transaction, _DROP_CHUNKS, keys=keys, cut=cut, last=last)
     return len(keys)
 
 
@@ -181,7 +190,7 @@ async def remove(transaction: Transaction, collection: str, ids: Sequence[str], 
     former.take_off(tally)
     await run(transaction, _DROP_ANSWERS, numbers=former.numbers)
     await run(transaction, _DROP_RELATED, keys=former.keys)
-    await run(transaction, _DROP_CHUNKS, keys=former.keys)
+    await run(transaction, _DROP_CHUNKS, keys=former.keys, cut=-1, last=-1)
     await run(
         transaction, "UNWIND $numbers AS n MATCH (d:Document {number: n}) DETACH DELETE d", numbers=former.numbers
     )
