@@ -173,7 +173,8 @@ async def sweep(transaction: Transaction) -> int:
     if not found:
         return 0
     keys = [row[0] for row in found]
-    last, cut = found[-1]
+    # Only where more is left: to look for a common name's other mentions takes a walk over all of them.
+    last, cut = found[-1] if len(found) == SWEPT_AT_ONCE else (-1, -1)
     await run(transaction, _DROP_RELATED, keys=keys)
     await run(transaction, _DROP_CHUNKS, keys=keys, cut=cut, last=last)
     return len(keys)
