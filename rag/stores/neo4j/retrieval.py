@@ -274,7 +274,7 @@ def _is_whole(found: Found, collections: frozenset[str]) -> bool:
     """Whether no write came in between. Committed data shows at once, also in the middle of a query."""
     before = {row[0]: row[1] for row in found.before if row[0] in collections}
     # A node that goes in the middle of a query leaves a row of nothing.
-    if any(row[0] is None or row[2] is None for row in found.chunks):
+    if any(row[0] is None for row in found.chunks):
         return False
     return before == {row[0]: row[1] for row in found.after if row[0] in collections} and not found.stale
 

@@ -76,7 +76,7 @@ class FetchedView:
         known: dict[int, _Document] = {}
         rows = []
         for card, vectors, origin in found.chunks:
-            if card is None or origin is None:  # gone in the middle of the query
+            if card is None or origin is None:  # gone in the middle of the query; written by a process of format 2
                 continue
             head = unpack_head(card)
             document = known.get(head.document)
