@@ -95,7 +95,7 @@ server.bolt.listen_address=127.0.0.1:$port
 server.http.enabled=false
 server.https.enabled=false
 dbms.usage_report.enabled=false
-server.memory.pagecache.size=256m
+server.memory.pagecache.size=512m
 db.tx_log.rotation.retention_policy=keep_none
 CONF
   local options=(-Xms256m -Xmx1g -XX:+UseParallelGC)

@@ -190,8 +190,9 @@ def _shared() -> str:
     """Rare names of `c` in other documents. Rows are pulled: names beyond those that fill the limit cost nothing."""
     low, high = SHARED_DEGREE
     return f"""    WITH c MATCH (c)-[m:MENTIONS]->(e)
-    WHERE {low} <= e.documents <= {high + SLACK} AND NOT e.name STARTS WITH '@'
-    WITH c, m, e, e.name AS name ORDER BY e.documents, name LIMIT {_NAMES}
+    WITH c, m, e, e.documents AS documents WHERE {low} <= documents <= {high + SLACK}
+    WITH c, m, e, documents, e.name AS name WHERE NOT name STARTS WITH '@'
+    WITH c, m, e, name ORDER BY documents, name LIMIT {_NAMES}
     WITH c, m, e, name WHERE {_RARE.format("e")}
     CALL (e) {{
       MATCH (e)<-[n:MENTIONS]-(o) WHERE NOT o:Stale AND {_LIVE.format("o")}
