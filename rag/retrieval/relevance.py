@@ -7,7 +7,8 @@ holds speaks against all of them. docs/decisions/0013 has the frontier these fig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -89,26 +90,54 @@ def floor_for(embedder: str | None, *, language: Language, understands: bool, ha
 
 
 def is_relevant(candidates: Candidates, asked: Asked, floor: Floor, texts_of: TextsOf) -> bool:
-    """Whether the best chunk lies above the floor."""
-    return relevance(candidates, asked, floor, texts_of) >= floor.threshold
+    """Whether the best chunk lies above the floor: `relevance` >= `floor.threshold`."""
+    if len(candidates.rows) == 0 or len(asked.terms) == 0:
+        return floor.threshold <= 0
+    reading = _Reading(candidates, asked, floor, texts_of)
+    # Whatever the others hold, and whether it is what was asked for, can only add to this: mostly one is enough.
+    enough = floor.threshold + reading.unknown
+    return any(worth >= enough for worth in reading.one_by_one()) or reading.value() >= floor.threshold
 
 
 def relevance(candidates: Candidates, asked: Asked, floor: Floor, texts_of: TextsOf) -> float:
     """What the best chunk is worth as a source of the answer; 0 where nothing was found."""
     if len(candidates.rows) == 0 or len(asked.terms) == 0:
         return 0.0
-    weight = _weights(candidates, asked, floor)
-    meaning = _meaning(candidates, floor)
-    promise = floor.held * (weight @ candidates.holds) + meaning
-    places = np.argsort(-promise, kind="stable")[:READ]
-    texts = texts_of(candidates.rows[places].tolist())
-    held = np.stack([credits_of(asked, text, floor.apart) for text in texts])
-    worth = floor.held * _with_document(held, candidates.document_of[places], weight) + meaning[places]
-    best = int(np.argmax(worth))
-    value = float(worth[best])
-    if floor.focus:
-        value += floor.focus * _focus_held(candidates, asked, weight, int(places[best]))
-    return value - _unknown(candidates, asked, floor)
+    reading = _Reading(candidates, asked, floor, texts_of)
+    deque(reading.one_by_one(), maxlen=0)
+    return reading.value()
+
+
+class _Reading:
+    """The most promising chunks, read one by one."""
+
+    def __init__(self, candidates: Candidates, asked: Asked, floor: Floor, texts_of: TextsOf) -> None:
+        self._candidates, self._asked, self._floor, self._texts_of = candidates, asked, floor, texts_of
+        self._weight = _weights(candidates, asked, floor)
+        self._meaning = _meaning(candidates, floor)
+        promise = floor.held * (self._weight @ candidates.holds) + self._meaning
+        self._places = np.argsort(-promise, kind="stable")[:READ]
+        self._held: list[NDArray[np.float64]] = []
+        self.unknown = _unknown(candidates, asked, floor)
+        """What names that no document holds take off."""
+
+    def one_by_one(self) -> Iterator[float]:
+        """What each is worth by itself, best promise first."""
+        for place in self._places.tolist():
+            text = self._texts_of([int(self._candidates.rows[place])])[0]
+            self._held.append(credits_of(self._asked, text, self._floor.apart))
+            yield self._floor.held * float(self._held[-1] @ self._weight) + float(self._meaning[place])
+
+    def value(self) -> float:
+        """What the best is worth, when all have been read."""
+        candidates, floor, places = self._candidates, self._floor, self._places
+        shares = _with_document(np.stack(self._held), candidates.document_of[places], self._weight)
+        worth = floor.held * shares + self._meaning[places]
+        best = int(np.argmax(worth))
+        value = float(worth[best])
+        if floor.focus:
+            value += floor.focus * _focus_held(candidates, self._asked, self._weight, int(places[best]))
+        return value - self.unknown
 
 
 def _weights(candidates: Candidates, asked: Asked, floor: Floor) -> NDArray[np.float64]:

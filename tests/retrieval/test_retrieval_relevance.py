@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rag.retrieval.candidates import Candidates
 from rag.retrieval.question import Asked, ask
 from rag.retrieval.reading import credits_of
-from rag.retrieval.relevance import BY_MEANING, BY_WORDS, NO_VECTORS, TextsOf, floor_for, relevance
+from rag.retrieval.relevance import BY_MEANING, BY_WORDS, NO_VECTORS, TextsOf, floor_for, is_relevant, relevance
 
 APART = 0.25
 
@@ -99,6 +99,21 @@ def test_more_held_words_never_make_a_question_less_relevant(words: list[str], c
         less = relevance(found(asked, poor, cosines=[cosine]), asked, floor, reading(poor))
         more = relevance(found(asked, rich, cosines=[cosine]), asked, floor, reading(rich))
         assert more >= less - 1e-6
+
+
+@given(
+    st.lists(st.tuples(st.sets(st.sampled_from(["refund", "period", "days", "garage"])), st.floats(0, 1)), min_size=1),
+    st.sampled_from(["refund period", "How many days is the refund period?", "Does Zorvath refund?"]),
+)
+def test_reading_may_stop_early_only_where_nothing_could_change(
+    chunks: list[tuple[set[str], float]], question: str
+) -> None:
+    """Whether a question is answered is what all chunks together say, however few were read"""
+    asked, texts = ask(question), [" ".join(sorted(words)) for words, _ in chunks]
+    candidates = found(asked, *texts, cosines=[cosine for _, cosine in chunks])
+    for floor in (BY_MEANING, BY_WORDS, NO_VECTORS):
+        value = relevance(candidates, asked, floor, reading(*texts))
+        assert is_relevant(candidates, asked, floor, reading(*texts)) == (value >= floor.threshold)
 
 
 def test_a_name_or_code_that_no_document_holds_makes_a_question_less_relevant() -> None:
