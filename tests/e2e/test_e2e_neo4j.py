@@ -76,3 +76,20 @@ async def ask(client: ClientSession, question: str) -> dict[str, str]:
     async with client.post("/api/v1/ask", json={"question": question}) as response:
         found: dict[str, str] = await response.json()
         return found
+
+
+async def test_how_the_pool_does_is_shown_to_admins(tmp_path: Path) -> None:
+    """Connections in use, idle and waited for at /monitoring/pool-status; nothing without the admin token"""
+    token = "a-token-for-one-test-only-0123456789"
+    async with empty_neo4j("2026") as neo4j:
+        settings = login(neo4j) | {"GRAPEVINE_ADMIN_TOKEN": token}
+        async with serving(tmp_path / "data", **settings) as server, ClientSession(server.address) as client:
+            async with client.get("/monitoring/pool-status") as response:
+                assert response.status == 401
+            await ask(client, "What does cancelling cost?")
+            async with client.get("/monitoring/pool-status", headers={"Authorization": f"Bearer {token}"}) as response:
+                pool = (await response.json())["pools"]["neo4j"]
+    assert pool.keys() == {"limit", "in_use", "idle", "waiting", "wait_ms", "longest_wait_ms"}
+    assert pool["idle"] >= 1
+    assert pool["in_use"] == pool["waiting"] == 0
+    assert pool["limit"] >= 1
