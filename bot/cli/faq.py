@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Self
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bot.cli.audit import audited
-from bot.cli.common import FAILED, json_option, print_json, print_table, run, settings
+from bot.cli.common import FAILED, json_option, print_json, print_table, progress_bar, run, settings
 from bot.faqs.desk import FaqOutcome, faq_json, faq_state, match_json
 from bot.faqs.drafts import DEFAULT_COLLECTION, Draft, check_collection_name, new_draft
 from bot.faqs.files import FaqFile, read_faqs
@@ -267,17 +265,8 @@ class _Bar:
     """The progress bar, on standard error; nothing where that is no terminal. Keeps the outcomes."""
 
     def __init__(self, *, quiet: bool) -> None:
-        console = Console(stderr=True)
         self.outcomes: list[FaqOutcome] = []
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
+        self._bar = progress_bar(quiet=quiet)
         self._task = self._bar.add_task("FAQs", total=None)
 
     def __enter__(self) -> Self:

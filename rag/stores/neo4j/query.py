@@ -43,30 +43,7 @@ _LOOKED_AT = 256
 _LIVE = "(NOT {0}:Dated OR ({0}.valid_from <= $today AND {0}.valid_until >= $today))"
 
 
-@lru_cache(maxsize=256)
-def retrieval(collections: tuple[str, ...], vectors: tuple[str, ...], *, has_search_clause: bool) -> str:
-    """The text for these collections; `vectors`: those of them that have a vector index, if there is a vector."""
-    searches = "\n    UNION ALL\n".join(
-        [
-            *(_text_search(name) for name in collections),
-            *(_vector_search(name, has_search_clause=has_search_clause) for name in vectors),
-        ]
-    )
-    across = len(collections) > 1
-    return f"""{"CYPHER 25 " if has_search_clause else ""}
-WITH [x IN split($vector, ',') | toFloat(x)] AS vector
-MATCH (k:Collection)
-WITH vector, collect([k.name, k.epoch, k.texts, k.vectors]) AS before
-CALL (vector) {{
-  CALL (vector) {{
-{searches}
-  }}
-  WITH c, max(v) AS v, max(t) AS t
-  WITH collect([c, c.document, v, t]) AS raw
-  RETURN size(raw) AS searched, size([r IN raw WHERE r[0]:Stale]) AS stale,
-    [r IN raw WHERE {_LIVE.format("r[0]")} AND NOT r[0]:Stale] AS hits
-}}
-CALL (hits) {{
+_SEEDS = f"""CALL (hits) {{
   UNWIND hits AS h
   WITH h[1] AS number, max(h[2]) AS v, max(h[3]) AS t
   WITH collect([number, v, t]) AS found, stDevP(v) AS sv, stDevP(t) AS st, min(v) AS lv, min(t) AS lt
@@ -92,23 +69,11 @@ CALL (hits, titled) {{
   WITH DISTINCT d WHERE NOT d.number IN [h IN hits | h[1]]
 {_FIRST}
   RETURN collect(c) AS opened
-}}
-CALL (hits, seeds, opened) {{
-  UNWIND [h IN hits WHERE h[1] IN seeds | h[0]] + opened AS c
-  CALL (c) {{
-{_forward(across=across)}
-    UNION ALL
-{_shared_across() if across else _shared()}
-  }}
-  RETURN collect([kind, c.document, c, sentences, o, others, t, degree, name]) AS outward
-}}
-CALL (seeds) {{
-  UNWIND seeds AS number
-  MATCH (s:Document {{number: number}})
-{_backward(across=across)}
-  RETURN collect(['backward', number, c, m.sentences, null, null, null, 0, name]) AS inward
-}}
-WITH *, outward + inward AS links
+}}"""
+"""Of what the searches found: the documents whose links are followed, by ranking's own weights for words and meaning,
+those that the question names by title, and the first chunks of those among them that no search found."""
+
+_FETCHED = f"""WITH *, outward + inward AS links
 CALL (hits, opened, links) {{
   WITH [h IN hits | h[1]] + [c IN opened | c.document] AS known
   UNWIND [l IN links WHERE l[6] IS NOT NULL | l[6]] AS d
@@ -125,6 +90,49 @@ MATCH (k:Collection)
 RETURN before, collect([k.name, k.epoch]) AS after, searched, stale, size(hits) AS live, chunks,
   [x IN titled | [x[0], x[1].number]] AS titled,
   [l IN links | [l[0], l[1], l[2].key, l[3], l[4].key, l[5], l[6].number, l[7], l[8]]] AS links"""
+"""All chunks that ranking may want, each once, and the epochs at the end."""
+
+
+@lru_cache(maxsize=256)
+def retrieval(collections: tuple[str, ...], vectors: tuple[str, ...], *, has_search_clause: bool) -> str:
+    """The text for these collections; `vectors`: those of them that have a vector index, if there is a vector."""
+    searches = "\n    UNION ALL\n".join(
+        [
+            *(_text_search(name) for name in collections),
+            *(_vector_search(name, has_search_clause=has_search_clause) for name in vectors),
+        ]
+    )
+    across = len(collections) > 1
+    return f"""{"CYPHER 25 " if has_search_clause else ""}
+WITH [x IN split($vector, ',') | toFloat(x)] AS vector
+MATCH (k:Collection)
+WITH vector, collect([k.name, k.epoch, k.texts, k.vectors]) AS before
+CALL (vector) {{
+  CALL (vector) {{
+{searches}
+  }}
+  WITH c, max(v) AS v, max(t) AS t
+  WITH collect([c, c.document, v, t]) AS raw
+  RETURN size(raw) AS searched, size([r IN raw WHERE r[0]:Stale]) AS stale,
+    [r IN raw WHERE {_LIVE.format("r[0]")} AND NOT r[0]:Stale] AS hits
+}}
+{_SEEDS}
+CALL (hits, seeds, opened) {{
+  UNWIND [h IN hits WHERE h[1] IN seeds | h[0]] + opened AS c
+  CALL (c) {{
+{_forward(across=across)}
+    UNION ALL
+{_shared_across() if across else _shared()}
+  }}
+  RETURN collect([kind, c.document, c, sentences, o, others, t, degree, name]) AS outward
+}}
+CALL (seeds) {{
+  UNWIND seeds AS number
+  MATCH (s:Document {{number: number}})
+{_backward(across=across)}
+  RETURN collect(['backward', number, c, m.sentences, null, null, null, 0, name]) AS inward
+}}
+{_FETCHED}"""
 
 
 def _text_search(collection: str) -> str:
